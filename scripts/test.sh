@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Every test and every check, in the order in which a mistake is cheapest to learn.
+# Needs Rust and, on a bare Debian as root, installs the rest by itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Debian packages, if they are missing and we may install them.
+need_packages() {
+  local missing=()
+  have cc || missing+=(build-essential)
+  have python3 || missing+=(python3)
+  python3 -c 'import ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
+  [ ${#missing[@]} -eq 0 ] && return
+  if [ "$(id -u)" != 0 ] || ! have apt-get; then
+    echo "error: these are missing: ${missing[*]}; install them and run this again" >&2
+    exit 1
+  fi
+  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${missing[@]}"
+}
+
+need_cargo_tool() { have "$1" || cargo install --locked --quiet "$1"; }
+
+have cargo || { echo "error: Rust is missing; install it from https://rustup.rs and run this again" >&2; exit 1; }
+step "tools"
+need_packages
+need_cargo_tool cargo-nextest
+need_cargo_tool cargo-deny
+
+step "formatting"
+cargo fmt --all --check
+
+step "dependencies: bans, licences, sources"
+cargo deny --locked check bans licenses sources
+
+step "docker-compose.yml against the compose specification"
+scripts/check-compose.sh
+
+step "clippy, warnings denied"
+cargo clippy --locked --workspace --all-targets -- -D warnings
+
+step "tests"
+cargo nextest run --locked --workspace
+
+step "examples in the documentation"
+cargo test --locked --workspace --doc --quiet
+
+step "the first README command, headless"
+cargo run --release --locked -- demo --once --output json
+
+step "all green"
