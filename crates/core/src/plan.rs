@@ -1,0 +1,231 @@
+//! From the desired access to steps on one record. Pure: the worker reads, the store writes.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use crate::desired::{DecisionSettings, Desired, desired};
+use crate::field::{FailedField, FieldMap};
+use crate::id::RecordId;
+use crate::matching::{AddressOwners, Candidate};
+use crate::mirror::{Agreements, MirroredUser, ProfileFacet, Source};
+use crate::record::{Kind, Reason, Record, Status};
+use crate::review::NewReview;
+use crate::rule::RuleSet;
+use crate::settings::{Defaults, Settings};
+use crate::timestamp::Timestamp;
+use crate::timing::Timing;
+
+mod access;
+mod attributes;
+mod entry;
+mod evidence;
+
+/// Everything the plan for one person may look at.
+pub struct Observed<'a> {
+    /// The directory user.
+    pub user: &'a MirroredUser,
+    /// The live record linked to this directory user, if any.
+    pub record: Option<&'a Record>,
+    /// Other records of the realm that hold an address or a username this person would take.
+    pub candidates: &'a [Candidate],
+    /// Graph's answer to "who has this address?", if it was asked in this task.
+    pub address_owners: Option<&'a AddressOwners>,
+}
+
+/// Everything else the plan depends on; nothing of it is about one person.
+#[derive(Clone, Copy)]
+pub struct PlanContext<'a> {
+    /// Store time.
+    pub now: Timestamp,
+    /// Waiting times.
+    pub timing: &'a Timing,
+    /// `[settings]` of the rules file.
+    pub settings: &'a Settings,
+    /// `[defaults]` of the rules file.
+    pub defaults: &'a Defaults,
+    /// `[fields]` of the rules file.
+    pub fields: &'a FieldMap,
+    /// Guests may be in.
+    pub guests: bool,
+    /// The connection's first sync has seen every mapped group (TH-09).
+    pub first_sync_done: bool,
+    /// Domains that are verified in the tenant *and* assigned to the connection (TH-09).
+    pub verified_domains: &'a BTreeSet<String>,
+    /// The connection's realm.
+    pub realm: &'a str,
+}
+
+/// One change of one record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A record of its own, linked from the start.
+    Create(NewRecord),
+    /// Link an existing record to this directory user (M3). Then read the record and plan again in the same transaction:
+    /// what else must change depends on what it holds.
+    Link {
+        /// The record; its id and all that refers to it stay.
+        record: RecordId,
+    },
+    /// New values for mapped attributes.
+    Update(Changes),
+    /// Role and permissions of the winning rule.
+    SetAccess {
+        /// The role.
+        role: Option<String>,
+        /// The permissions.
+        permissions: Vec<String>,
+    },
+    /// Takes access: goes through the brake.
+    Deactivate {
+        /// Added to the record's reasons.
+        reasons: BTreeSet<Reason>,
+    },
+    /// Gives access back.
+    Reactivate {
+        /// Taken from the record's reasons; none remains.
+        reasons: BTreeSet<Reason>,
+    },
+    /// An inactive record stays inactive, for other reasons than before.
+    AmendReasons {
+        /// Added.
+        add: BTreeSet<Reason>,
+        /// Removed.
+        remove: BTreeSet<Reason>,
+    },
+}
+
+/// What a new record starts with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRecord {
+    /// Employee or contact.
+    pub kind: Kind,
+    /// Given by the winning rule.
+    pub role: Option<String>,
+    /// Given by the winning rule.
+    pub permissions: Vec<String>,
+    /// Mapped attributes.
+    pub attributes: Changes,
+}
+
+/// Attribute values to write; `None` leaves the attribute alone, `Some(None)` clears it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// E-mail address.
+    pub email: Option<Option<String>>,
+    /// Username.
+    pub username: Option<Option<String>>,
+    /// Display name.
+    pub display_name: Option<Option<String>>,
+    /// Mapped fields by name; `Value::Null` clears.
+    pub fields: Map<String, Value>,
+}
+
+/// What to do about one person now, and when to look again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// In order.
+    pub steps: Vec<Step>,
+    /// Evidence is missing or must agree with a second read.
+    pub wait: Option<Wait>,
+    /// Graph must be asked who else has this address (key form) before this person can be linked (TH-09).
+    pub ask_address: Option<String>,
+    /// Questions for a person. Opened once per kind and person.
+    pub reviews: Vec<NewReview>,
+    /// Fields whose value could not be used: the old one stays, and the failure is shown (G-11).
+    pub failed: Vec<FailedField>,
+    /// To be kept with the directory user.
+    pub agreements: Agreements,
+    /// What was desired, and why.
+    pub desired: Desired,
+}
+
+/// Look at this person again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// When.
+    pub at: Timestamp,
+    /// For what.
+    pub reason: WaitReason,
+}
+
+/// Why a person must be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// Both facets must be read by id in one task.
+    NeedsBothFacets,
+    /// The second read of `scope_agree`.
+    ScopeAgree,
+    /// The second 404 of G-10 (b).
+    MissingAgree,
+    /// The second read of `reenable_agree`.
+    ReenableAgree,
+    /// `accountEnabled` was missing: creation is staged (BI-34).
+    Incomplete,
+    /// The connection's first sync has not yet seen every mapped group (TH-09).
+    FirstSync,
+}
+
+/// What must change so that this person's record agrees with what we know, and when to look again. Total: every input has
+/// an answer, and applying the answer and asking again gives no further steps.
+pub fn plan(observed: &Observed<'_>, rules: &RuleSet, cx: &PlanContext<'_>) -> Plan {
+    let desired = desired(observed.user, rules, &DecisionSettings { guests: cx.guests });
+    let mut plan = Plan::nothing(desired, observed.user.agreements);
+    match observed.record {
+        // Exempt from everything the directory says (G-24); an archived record is nobody's live login (M7).
+        Some(record) if record.root || record.status == Status::Archived => {}
+        Some(record) => access::bring_in_line(&mut plan, observed, record, rules, cx),
+        None => entry::enter(&mut plan, observed, cx),
+    }
+    plan
+}
+
+impl Plan {
+    fn nothing(desired: Desired, agreements: Agreements) -> Self {
+        Self {
+            steps: Vec::new(),
+            wait: None,
+            ask_address: None,
+            reviews: Vec::new(),
+            failed: Vec::new(),
+            agreements,
+            desired,
+        }
+    }
+
+    /// Of several reasons to look again the earliest counts: that look finds the others.
+    fn look_again(&mut self, at: Timestamp, reason: WaitReason) {
+        if self.wait.is_none_or(|wait| at < wait.at) {
+            self.wait = Some(Wait { at, reason });
+        }
+    }
+
+    /// Nothing of an answer without `accountEnabled` is taken (BI-34): creation is staged, Graph fills a user in bit by
+    /// bit. A listing may simply not have asked for it.
+    fn await_complete_profile(&mut self, user: &MirroredUser, cx: &PlanContext<'_>) {
+        // What was not looked at cannot agree: a membership read meanwhile may have shown the opposite.
+        self.agreements = Agreements::default();
+        if matches!(user.profile, ProfileFacet::Present { source: Source::ById, .. }) {
+            self.look_again(cx.now + cx.timing.settle, WaitReason::Incomplete);
+        } else {
+            self.needs_both_facets(user, cx);
+        }
+    }
+
+    /// Asks for both facets by id. A task that has just read both would only ask for ever: then Graph's answer is
+    /// incomplete, and it is tried again later.
+    fn needs_both_facets(&mut self, user: &MirroredUser, cx: &PlanContext<'_>) {
+        if user.fresh.profile && user.fresh.membership {
+            self.look_again(cx.now + cx.timing.settle, WaitReason::Incomplete);
+        } else {
+            self.look_again(cx.now, WaitReason::NeedsBothFacets);
+        }
+    }
+}
+
+impl Changes {
+    /// Nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.email.is_none() && self.username.is_none() && self.display_name.is_none() && self.fields.is_empty()
+    }
+}

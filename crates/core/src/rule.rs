@@ -1,0 +1,99 @@
+//! Mapping rules: security group → kind of record, role, permissions; with an order (M1, M2, M6, M10).
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ErrorClass;
+use crate::id::ObjectId;
+use crate::record::Kind;
+use crate::timestamp::Timestamp;
+
+/// One rule. A group has at most one rule in a connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// The mapped security group.
+    pub group: ObjectId,
+    /// Lowest wins.
+    pub order: i64,
+    /// Kind of record this rule gives; ignored by exclude rules.
+    pub kind: Kind,
+    /// Role given; `None` leaves the record without one.
+    pub role: Option<String>,
+    /// Module permissions given.
+    pub permissions: Vec<String>,
+    /// Members of groups inside the group count too.
+    pub nested: bool,
+    /// Beats every include: members have no access.
+    pub exclude: bool,
+    /// `displayName` when the rule was applied; shown, never compared.
+    pub group_name: String,
+    /// `createdDateTime` in Entra: breaks ties of equal order (M2). `None` sorts last.
+    pub group_created_at: Option<Timestamp>,
+}
+
+/// The rules of one connection in their total order: order, then the older group, then the smaller object id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuleSet {
+    /// Raised by every apply; facets and decisions carry it.
+    pub version: i64,
+    rules: Vec<Rule>,
+}
+
+impl RuleSet {
+    /// Sorts the rules into their total order (M2); storage order and names never matter.
+    ///
+    /// # Errors
+    /// [`RuleError::TwoRulesForOneGroup`]: a group has at most one rule in a connection.
+    pub fn build(version: i64, mut rules: Vec<Rule>) -> Result<Self, RuleError> {
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = rules.iter().find(|rule| !seen.insert(rule.group)) {
+            return Err(RuleError::TwoRulesForOneGroup { group: twice.group });
+        }
+        rules.sort_by(precedence);
+        Ok(Self { version, rules })
+    }
+
+    /// In their total order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rule of this group.
+    pub fn lookup(&self, group: ObjectId) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.group == group)
+    }
+
+    /// Every mapped group, in the order of the rules.
+    pub fn groups(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        self.rules.iter().map(|rule| rule.group)
+    }
+}
+
+/// Order, then the older group, then the smaller object id. A group whose age is not known sorts last: it cannot claim
+/// to be the older one.
+fn precedence(a: &Rule, b: &Rule) -> Ordering {
+    let age = |rule: &Rule| (rule.group_created_at.is_none(), rule.group_created_at);
+    a.order.cmp(&b.order).then_with(|| age(a).cmp(&age(b))).then_with(|| a.group.cmp(&b.group))
+}
+
+/// Rules that cannot stand together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// A group has at most one rule in a connection.
+    #[error("building the rules: group {group} has two rules; keep one of them")]
+    TwoRulesForOneGroup {
+        /// The group.
+        group: ObjectId,
+    },
+}
+
+impl RuleError {
+    /// A person must change the rules.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::TwoRulesForOneGroup { .. } => ErrorClass::Permanent,
+        }
+    }
+}

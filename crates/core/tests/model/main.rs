@@ -1,0 +1,16 @@
+//! Core against the sentences of the requirements, and against a small reference model written apart from it.
+
+mod access;
+mod attributes;
+mod brake;
+mod entry;
+mod explain;
+mod files;
+mod messages;
+mod mirror;
+mod precedence;
+mod profile;
+mod properties;
+mod reference;
+mod settle;
+mod world;
