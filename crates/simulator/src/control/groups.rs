@@ -1,0 +1,75 @@
+//! `/sim/groups`
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use super::objects::{all, group_id, member_id, shown};
+use super::{Answered, Chosen, Hardness, read_properties};
+use crate::directory::schema::Kind;
+use crate::tenant::check_names;
+
+pub(super) async fn list(Chosen(tenant): Chosen) -> Json<Vec<Value>> {
+    Json(all(&tenant, Kind::Group))
+}
+
+pub(super) async fn get(Chosen(tenant): Chosen, Path(id): Path<String>) -> Answered<Json<Value>> {
+    Ok(Json(shown(&tenant, group_id(&tenant, &id)?)))
+}
+
+pub(super) async fn create(
+    Chosen(tenant): Chosen,
+    body: Bytes,
+) -> Answered<(StatusCode, Json<Value>)> {
+    let properties = read_properties(&body)?;
+    check_names(Kind::Group, &properties)?;
+    let id = tenant.create_group_from(properties);
+    Ok((StatusCode::CREATED, Json(shown(&tenant, id))))
+}
+
+pub(super) async fn patch(
+    Chosen(tenant): Chosen,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Answered<Json<Value>> {
+    let properties = read_properties(&body)?;
+    let id = group_id(&tenant, &id)?;
+    tenant.patch_group(id, Value::Object(properties))?;
+    Ok(Json(shown(&tenant, id)))
+}
+
+pub(super) async fn delete(
+    Chosen(tenant): Chosen,
+    Path(id): Path<String>,
+    Query(Hardness { hard }): Query<Hardness>,
+) -> Answered<StatusCode> {
+    tenant.delete_group(group_id(&tenant, &id)?, hard)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn restore(
+    Chosen(tenant): Chosen,
+    Path(id): Path<String>,
+) -> Answered<Json<Value>> {
+    let id = group_id(&tenant, &id)?;
+    tenant.restore_group(id)?;
+    Ok(Json(shown(&tenant, id)))
+}
+
+pub(super) async fn add_member(
+    Chosen(tenant): Chosen,
+    Path((group, member)): Path<(String, String)>,
+) -> Answered<StatusCode> {
+    tenant.add_member(group_id(&tenant, &group)?, member_id(&tenant, &member)?)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn remove_member(
+    Chosen(tenant): Chosen,
+    Path((group, member)): Path<(String, String)>,
+) -> Answered<StatusCode> {
+    tenant.remove_member(group_id(&tenant, &group)?, member_id(&tenant, &member)?)?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,188 @@
+//! Faults on demand: what goes wrong, where, how often.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chance::Chance;
+use crate::graph::route::Route;
+use crate::sync::lock;
+
+/// Something that goes wrong on one route until the faults are cleared.
+///
+/// Routes are written as in the counters, with or without the method: `users/{id}`,
+/// `GET /users/{id}`, `token`; `notifications` is the sender's route, and `*` is every Graph
+/// route and the token endpoint (not the sender).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fault {
+    /// Where it happens.
+    pub route: String,
+    /// How often it happens, 0 to 1.
+    pub probability: f64,
+    /// Answer with this status instead (5xx with an HTML body).
+    pub status: Option<u16>,
+    /// Wait this long (real milliseconds) before answering, or before sending a notification.
+    pub delay_ms: Option<u64>,
+    /// Answer reads as of this many simulated milliseconds ago (a stale replica; at most 30 min).
+    pub lag_ms: Option<u64>,
+    /// Lose the notification; on a Graph route, cut the answer short.
+    pub drop: bool,
+    /// Send the notification twice.
+    pub duplicate: bool,
+    /// Let later notifications overtake this one.
+    pub reorder: bool,
+    /// `Retry-After` of the faulty answer, in seconds.
+    pub retry_after: Option<u64>,
+    /// Answer the token request with this AADSTS error (route `token` only).
+    pub aadsts: Option<u32>,
+    /// Happens this many times, then no more; for ever when absent.
+    pub remaining: Option<u64>,
+}
+
+impl Default for Fault {
+    fn default() -> Self {
+        Self {
+            route: "*".to_owned(),
+            probability: 1.0,
+            status: None,
+            delay_ms: None,
+            lag_ms: None,
+            drop: false,
+            duplicate: false,
+            reorder: false,
+            retry_after: None,
+            aadsts: None,
+            remaining: None,
+        }
+    }
+}
+
+impl Fault {
+    /// A fault on this route, with nothing wrong yet: set the fields that should go wrong.
+    pub fn on(route: impl Into<String>) -> Self {
+        Self {
+            route: route.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether there is a route it can strike.
+    pub(crate) fn can_strike(&self) -> bool {
+        let others = ["POST /$batch", "POST token", NOTIFICATIONS];
+        Route::NAMES
+            .into_iter()
+            .chain(others)
+            .any(|route| self.matches(route))
+    }
+
+    fn matches(&self, route: &str) -> bool {
+        let bare = |name: &str| {
+            name.rsplit(' ')
+                .next()
+                .unwrap_or_default()
+                .trim_matches('/')
+                .to_owned()
+        };
+        match self.route.as_str() {
+            "*" => route != NOTIFICATIONS,
+            wanted if wanted.contains(' ') => wanted == route,
+            wanted => bare(wanted) == bare(route),
+        }
+    }
+}
+
+/// The route name of the notification sender.
+pub(crate) const NOTIFICATIONS: &str = "notifications";
+
+/// Everything that goes wrong with one request or one notification.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    pub status: Option<u16>,
+    pub retry_after: Option<u64>,
+    pub aadsts: Option<u32>,
+    pub delay: Duration,
+    pub lag: Duration,
+    pub drop: bool,
+    pub duplicate: bool,
+    pub reorder: bool,
+}
+
+impl Trouble {
+    fn add(&mut self, fault: &Fault) {
+        self.status = fault.status.or(self.status);
+        self.retry_after = fault.retry_after.or(self.retry_after);
+        self.aadsts = fault.aadsts.or(self.aadsts);
+        self.delay += Duration::from_millis(fault.delay_ms.unwrap_or(0));
+        self.lag = self
+            .lag
+            .max(Duration::from_millis(fault.lag_ms.unwrap_or(0)));
+        self.drop |= fault.drop;
+        self.duplicate |= fault.duplicate;
+        self.reorder |= fault.reorder;
+    }
+}
+
+/// The faults in force.
+#[derive(Default)]
+pub(crate) struct Faults {
+    list: Mutex<Vec<Fault>>,
+}
+
+impl Faults {
+    pub fn set(&self, fault: Fault) {
+        lock(&self.list).push(fault);
+    }
+
+    pub fn clear(&self) {
+        lock(&self.list).clear();
+    }
+
+    /// Draws, for one request on this route, which faults strike.
+    pub fn strike(&self, route: &str, chance: &Chance) -> Trouble {
+        let mut trouble = Trouble::default();
+        let mut list = lock(&self.list);
+        for fault in list.iter_mut().filter(|fault| fault.matches(route)) {
+            if fault.remaining == Some(0) || !chance.happens(fault.probability) {
+                continue;
+            }
+            fault.remaining = fault.remaining.map(|left| left - 1);
+            trouble.add(fault);
+        }
+        trouble
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_strikes_its_route_only_and_only_as_often_as_asked() {
+        let chance = Chance::seeded(1);
+        let faults = Faults::default();
+        faults.set(Fault {
+            status: Some(503),
+            remaining: Some(1),
+            ..Fault::on("users/{id}")
+        });
+
+        assert_eq!(faults.strike("GET /groups/{id}", &chance).status, None);
+        assert_eq!(faults.strike("GET /users/{id}", &chance).status, Some(503));
+        assert_eq!(faults.strike("GET /users/{id}", &chance).status, None);
+    }
+
+    #[test]
+    fn the_star_leaves_the_sender_alone() {
+        let chance = Chance::seeded(1);
+        let faults = Faults::default();
+        faults.set(Fault {
+            drop: true,
+            ..Fault::on("*")
+        });
+
+        assert!(faults.strike("GET /users", &chance).drop);
+        assert!(!faults.strike(NOTIFICATIONS, &chance).drop);
+    }
+}

@@ -1,0 +1,272 @@
+//! What a delta round has to tell, cut into pieces that fit a page.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Cursor, Round};
+use crate::directory::change::What;
+use crate::directory::object::Life;
+use crate::directory::schema::Kind;
+use crate::directory::{Seen, View};
+use crate::odata::select::Select;
+
+/// One row: an object, and a slice of the members that concern it.
+pub(super) struct Piece {
+    id: Uuid,
+    members: Vec<Uuid>,
+    /// Which properties changed; `None` is all.
+    changed: Option<Vec<String>>,
+}
+
+impl Piece {
+    pub fn row(&self, view: View<'_>, round: &Round, select: &Select) -> Value {
+        let Some(seen) = view.any(self.id).filter(|seen| seen.life == Life::Live) else {
+            let purged = view
+                .any(self.id)
+                .is_none_or(|seen| seen.life == Life::Purged);
+            let reason = if purged { "deleted" } else { "changed" };
+            return json!({"id": self.id, "@removed": {"reason": reason}});
+        };
+        let only = self.changed.as_deref().filter(|_| round.minimal);
+        let mut row = select.show_delta(&seen, only);
+        if !self.members.is_empty() {
+            let current = view.members(self.id);
+            let members: Vec<Value> = self
+                .members
+                .iter()
+                .map(|member| member_row(view, *member, current.contains(member)))
+                .collect();
+            row.insert("members@delta".to_owned(), Value::Array(members));
+        }
+        Value::Object(row)
+    }
+
+    /// How much of a page it takes.
+    fn weight(&self) -> usize {
+        self.members.len().max(1)
+    }
+}
+
+/// `deleted` stands both for "left the group" and for "was purged".
+fn member_row(view: View<'_>, member: Uuid, present: bool) -> Value {
+    let kind = view.any(member).map_or(Kind::User, |seen| seen.kind);
+    let mut row = json!({"@odata.type": kind.odata_type(), "id": member});
+    if !present {
+        row["@removed"] = json!({"reason": "deleted"});
+    }
+    row
+}
+
+/// Whether the round tells about members at all.
+fn tells_members(round: &Round) -> bool {
+    let asked = round
+        .select
+        .as_ref()
+        .is_none_or(|names| names.iter().any(|name| name == "members"));
+    round.kind == Kind::Group && asked
+}
+
+fn wanted(round: &Round, id: Uuid) -> bool {
+    round.ids.as_ref().is_none_or(|ids| ids.contains(&id))
+}
+
+/// A page of a first round: every live object with all its members, by id.
+pub(super) fn of_everything(
+    view: View<'_>,
+    round: &Round,
+    size: usize,
+) -> (Vec<Piece>, Option<Cursor>) {
+    let (start, inside) = match round.cursor {
+        Cursor::After {
+            object,
+            member: None,
+        } => (Some(object), None),
+        Cursor::After {
+            object,
+            member: Some(member),
+        } => (None, Some((object, member))),
+        _ => (None, None),
+    };
+    let resumed = inside.and_then(|(object, _)| view.live(object));
+    let start = inside.map(|(object, _)| object).or(start);
+    let rest = view.all_live(round.kind, start);
+    let mut page = Page::new(size);
+    for seen in resumed
+        .into_iter()
+        .chain(rest)
+        .filter(|seen| wanted(round, seen.id))
+    {
+        if page.is_full() {
+            break;
+        }
+        let after = inside
+            .filter(|(object, _)| *object == seen.id)
+            .map(|(_, member)| member);
+        page.add(&seen, members_after(view, round, seen.id, after));
+    }
+    page.finish(view, round)
+}
+
+fn members_after(view: View<'_>, round: &Round, group: Uuid, after: Option<Uuid>) -> Vec<Uuid> {
+    if !tells_members(round) {
+        return Vec::new();
+    }
+    view.live_members(group)
+        .into_iter()
+        .filter(|member| after.is_none_or(|after| *member > after))
+        .collect()
+}
+
+/// A page under construction, and where the next one begins.
+struct Page {
+    pieces: Vec<Piece>,
+    room: usize,
+    cursor: Option<Cursor>,
+    cut: bool,
+}
+
+impl Page {
+    fn new(size: usize) -> Self {
+        Self {
+            pieces: Vec::new(),
+            room: size,
+            cursor: None,
+            cut: false,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.room == 0 || self.cut
+    }
+
+    fn add(&mut self, seen: &Seen<'_>, mut members: Vec<Uuid>) {
+        self.cut = members.len() > self.room;
+        members.truncate(self.room);
+        let member = members.last().copied().filter(|_| self.cut);
+        self.cursor = Some(Cursor::After {
+            object: seen.id,
+            member,
+        });
+        let piece = Piece {
+            id: seen.id,
+            members,
+            changed: None,
+        };
+        self.room = self.room.saturating_sub(piece.weight());
+        self.pieces.push(piece);
+    }
+
+    fn finish(self, view: View<'_>, round: &Round) -> (Vec<Piece>, Option<Cursor>) {
+        let more = match self.cursor {
+            Some(Cursor::After {
+                object,
+                member: None,
+            }) => view
+                .all_live(round.kind, Some(object))
+                .any(|seen| wanted(round, seen.id)),
+            other => other.is_some(),
+        };
+        (self.pieces, self.cursor.filter(|_| more))
+    }
+}
+
+/// A page of a later round: each changed object once (a large change of members in slices), in the
+/// order of its first change.
+pub(super) fn of_changes(
+    view: View<'_>,
+    round: &Round,
+    from: u64,
+    size: usize,
+) -> (Vec<Piece>, Option<Cursor>) {
+    let skip = match round.cursor {
+        Cursor::Pieces(told) => told,
+        _ => 0,
+    };
+    let mut rest = pieces_of_changes(view, round, from, size)
+        .into_iter()
+        .skip(skip)
+        .peekable();
+    let (mut page, mut room) = (Vec::new(), size);
+    while let Some(piece) = rest.next_if(|piece| page.is_empty() || piece.weight() <= room) {
+        room = room.saturating_sub(piece.weight());
+        page.push(piece);
+    }
+    let next = rest
+        .peek()
+        .is_some()
+        .then_some(Cursor::Pieces(skip + page.len()));
+    (page, next)
+}
+
+#[derive(Default)]
+struct Changed {
+    members: BTreeSet<Uuid>,
+    properties: Vec<String>,
+    /// Created, deleted, restored: everything counts as changed.
+    whole: bool,
+}
+
+fn pieces_of_changes(view: View<'_>, round: &Round, from: u64, size: usize) -> Vec<Piece> {
+    let mut order = Vec::new();
+    let mut changed: HashMap<Uuid, Changed> = HashMap::new();
+    let changes = view.directory().changes().between(from, round.to);
+    for change in changes.filter(|change| change.kind == round.kind && wanted(round, change.id)) {
+        if !tracked(round, &change.what) {
+            continue;
+        }
+        let entry = changed.entry(change.id).or_insert_with(|| {
+            order.push(change.id);
+            Changed::default()
+        });
+        match &change.what {
+            What::Life => entry.whole = true,
+            What::Properties(names) => entry.properties.extend(names.iter().cloned()),
+            What::Member(member) => {
+                entry.members.insert(*member);
+            }
+        }
+    }
+    let with_changes = order
+        .into_iter()
+        .filter_map(|id| changed.remove(&id).map(|changed| (id, changed)));
+    with_changes
+        .flat_map(|(id, changed)| slices(view, round, id, changed, size))
+        .collect()
+}
+
+/// Whether the round's options follow this change.
+fn tracked(round: &Round, what: &What) -> bool {
+    match what {
+        What::Life => true,
+        What::Properties(names) => round
+            .select
+            .as_ref()
+            .is_none_or(|select| names.iter().any(|name| select.contains(name))),
+        What::Member(_) => tells_members(round),
+    }
+}
+
+fn slices(view: View<'_>, round: &Round, id: Uuid, changed: Changed, size: usize) -> Vec<Piece> {
+    let mut members: Vec<Uuid> = changed.members.into_iter().collect();
+    if changed.whole && tells_members(round) {
+        // A restored group comes back as new, with all its members.
+        members.extend(view.live_members(id));
+        members.sort_unstable();
+        members.dedup();
+    }
+    let properties = (!changed.whole).then_some(changed.properties);
+    let piece = |members: Vec<Uuid>| Piece {
+        id,
+        members,
+        changed: properties.clone(),
+    };
+    if members.is_empty() {
+        return vec![piece(Vec::new())];
+    }
+    members
+        .chunks(size)
+        .map(|slice| piece(slice.to_vec()))
+        .collect()
+}

@@ -1,0 +1,216 @@
+//! Client credentials: an opaque token bound to a tenant and to what was consented there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use serde_json::json;
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use super::error::IdentityError;
+use crate::fault::Trouble;
+use crate::http::Base;
+use crate::sync::{lock, read};
+use crate::world::{TenantState, World};
+
+/// The route's name in counters and faults.
+const ROUTE: &str = "POST token";
+
+/// Hosts a token may be asked for, beside the simulator itself.
+const GRAPH_HOSTS: [&str; 4] = [
+    "graph.microsoft.com",
+    "graph.microsoft.us",
+    "dod-graph.microsoft.us",
+    "microsoftgraph.chinacloudapi.cn",
+];
+
+/// What a token stands for.
+#[derive(Clone)]
+pub(crate) struct Grant {
+    pub tenant: Arc<TenantState>,
+    /// The application permissions consented when it was given out.
+    pub permissions: Vec<String>,
+    /// Microseconds.
+    pub expires: i64,
+}
+
+/// The tokens given out.
+#[derive(Default)]
+pub(crate) struct Tokens {
+    grants: Mutex<HashMap<String, Grant>>,
+}
+
+impl Tokens {
+    fn give(&self, tenant: &Arc<TenantState>, now: i64) -> String {
+        let token = format!("sim.{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        let lifetime = i64::try_from(tenant.spec.token_lifetime.as_micros()).unwrap_or(i64::MAX);
+        let grant = Grant {
+            tenant: tenant.clone(),
+            permissions: read(&tenant.permissions).clone(),
+            expires: now.saturating_add(lifetime),
+        };
+        let mut grants = lock(&self.grants);
+        // Expired ones are kept for a day, since Graph answers them differently from unknown ones.
+        grants.retain(|_, grant| grant.expires > now - 24 * 3600 * 1_000_000);
+        grants.insert(token.clone(), grant);
+        token
+    }
+
+    pub fn lookup(&self, token: &str) -> Option<Grant> {
+        lock(&self.grants).get(token).cloned()
+    }
+}
+
+/// `POST /{tenant}/oauth2/v2.0/token`
+pub(crate) async fn request_token(
+    State(world): State<Arc<World>>,
+    Path(tenant): Path<String>,
+    base: Base,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    world.counting.request(ROUTE);
+    let trouble = world.faults.strike(ROUTE, &world.chance);
+    tokio::time::sleep(trouble.delay).await;
+    let form = Form::parse(&body);
+    let correlation = headers
+        .get("client-request-id")
+        .and_then(|id| id.to_str().ok())
+        .or(form.get("client-request-id"));
+    let correlation = correlation.and_then(|id| Uuid::parse_str(id).ok());
+    if let Some(status) = trouble.status {
+        return out_of_order(status, &trouble);
+    }
+    let now = world.clock.now_micros();
+    match grant(&world, &tenant, &base.0, &form, &trouble) {
+        Ok(tenant) => {
+            let lifetime = tenant.spec.token_lifetime.as_secs();
+            let token = world.tokens.give(&tenant, now);
+            Json(json!({"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}))
+                .into_response()
+        }
+        Err(error) => error.respond(now, correlation),
+    }
+}
+
+fn out_of_order(status: u16, trouble: &Trouble) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let mut answer = (
+        status,
+        Html(format!("<html><body><h1>{status}</h1></body></html>")),
+    )
+        .into_response();
+    if let Some(seconds) = trouble.retry_after {
+        answer.headers_mut().insert("Retry-After", seconds.into());
+    }
+    answer
+}
+
+/// Decides, in Entra's order: tenant, grant, app, credential, scope.
+fn grant(
+    world: &World,
+    tenant: &str,
+    base: &str,
+    form: &Form,
+    trouble: &Trouble,
+) -> Result<Arc<TenantState>, IdentityError> {
+    let tenant = world
+        .tenant(tenant)
+        .ok_or_else(|| IdentityError::unknown_tenant(tenant))?;
+    if let Some(code) = trouble.aadsts {
+        return Err(IdentityError::of_code(
+            code,
+            tenant.app.client_id,
+            tenant.id,
+        ));
+    }
+    let kind = form.get("grant_type").unwrap_or_default();
+    if kind != "client_credentials" {
+        return Err(IdentityError::unsupported_grant(kind));
+    }
+    let app = form.get("client_id").unwrap_or_default();
+    if Uuid::parse_str(app).ok() != Some(tenant.app.client_id) {
+        return Err(IdentityError::unknown_app(app, &tenant.spec.display_name));
+    }
+    check_credential(&tenant, form)?;
+    check_scope(form.get("scope").unwrap_or_default(), base)?;
+    Ok(tenant)
+}
+
+/// The seam for certificates: an assertion cannot be verified yet, so it counts as none.
+fn check_credential(tenant: &TenantState, form: &Form) -> Result<(), IdentityError> {
+    match form.get("client_secret") {
+        Some(secret) if secret == *read(&tenant.secret) => Ok(()),
+        Some(_) => Err(IdentityError::secret_wrong(tenant.app.client_id)),
+        None => Err(IdentityError::no_credential()),
+    }
+}
+
+/// Exactly one `<Graph>/.default`.
+fn check_scope(scope: &str, base: &str) -> Result<(), IdentityError> {
+    let host = scope
+        .strip_suffix("/.default")
+        .map(|resource| resource.trim_end_matches('/'));
+    let graph = GRAPH_HOSTS
+        .iter()
+        .any(|known| host == Some(&format!("https://{known}")));
+    let bare = |url: &str| url.split_once("://").map(|(_, host)| host.to_owned());
+    let ours = host.is_some_and(|host| bare(host) == bare(base) || is_loopback(host));
+    if graph || ours {
+        Ok(())
+    } else {
+        Err(IdentityError::invalid_scope(scope))
+    }
+}
+
+fn is_loopback(resource: &str) -> bool {
+    let host = url::Url::parse(resource)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str()))
+}
+
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn parse(body: &[u8]) -> Self {
+        Self(form_urlencoded::parse(body).into_owned().collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_scope_for_graph_or_this_simulator_is_good() {
+        let base = "http://127.0.0.1:4000";
+        for scope in [
+            "https://graph.microsoft.com/.default",
+            "http://127.0.0.1:4000/.default",
+            "https://graph.microsoft.us//.default",
+        ] {
+            assert!(check_scope(scope, base).is_ok(), "{scope}");
+        }
+        for scope in [
+            "",
+            "https://graph.example/.default",
+            "https://graph.microsoft.com/User.Read",
+            "https://graph.microsoft.com/.default openid",
+        ] {
+            assert!(check_scope(scope, base).is_err(), "{scope}");
+        }
+    }
+}
