@@ -1,0 +1,97 @@
+//! The file: how it is opened, and its schema, which it carries in `user_version`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Connection, SqliteConnection};
+use uuid::Uuid;
+
+use crate::error::QueueError;
+
+const SCHEMA: i64 = 1;
+
+/// Below `confirm_timeout`, so that a locked file is reported as such.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// `AUTOINCREMENT`: a tag must never come twice. An acknowledgement that arrives late would delete another message, and
+/// readers go on behind the last tag they saw.
+const CREATE: &str = "
+    CREATE TABLE hint (id INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL) STRICT;
+    CREATE TABLE generation (id BLOB NOT NULL) STRICT;
+    PRAGMA user_version = 1;
+";
+
+/// Opens the file, makes its schema if it is new, and reads its generation.
+pub(super) async fn open(path: &Path) -> Result<(SqliteConnection, Uuid), QueueError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|source| QueueError::Folder(Arc::new(source)))?;
+    }
+    let mut connection = connect(path).await?;
+    let generation = create_or_read(&mut connection).await?;
+    Ok((connection, generation))
+}
+
+/// A connection with the durability that G-01 promises: WAL, and an fsync in every commit.
+pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    SqliteConnection::connect_with(&options)
+        .await
+        .map_err(QueueError::database("opening"))
+}
+
+async fn create_or_read(connection: &mut SqliteConnection) -> Result<Uuid, QueueError> {
+    let failed = || QueueError::database("reading the schema");
+    // Two processes may meet here: the one that comes second finds the schema made.
+    let mut tx = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(failed())?;
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failed())?;
+    match found {
+        0 => create(&mut tx).await?,
+        SCHEMA => {}
+        newer => {
+            return Err(QueueError::Newer {
+                found: newer,
+                known: SCHEMA,
+            });
+        }
+    }
+    let generation = sqlx::query_scalar("SELECT id FROM generation")
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failed())?;
+    tx.commit().await.map_err(failed())?;
+    Ok(generation)
+}
+
+async fn create(connection: &mut SqliteConnection) -> Result<(), QueueError> {
+    let failed = || QueueError::database("making the schema");
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed())?;
+    if tables > 0 {
+        return Err(QueueError::NotAQueue);
+    }
+    sqlx::raw_sql(CREATE)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed())?;
+    sqlx::query("INSERT INTO generation (id) VALUES ($1)")
+        .bind(Uuid::now_v7())
+        .execute(&mut *connection)
+        .await
+        .map_err(failed())?;
+    Ok(())
+}
