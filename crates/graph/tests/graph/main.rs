@@ -1,0 +1,12 @@
+//! The client against the simulator over HTTP, and against hand-written servers that answer what Graph should not.
+
+#![allow(clippy::unwrap_used)]
+
+mod hostile;
+mod identity;
+mod listing;
+mod reading;
+mod server;
+mod stand;
+mod subscribing;
+mod trust;
