@@ -1,0 +1,244 @@
+//! Applying decisions: record, history, audit, holds, questions and counts of many people in one transaction (G-13).
+//!
+//! Everything here may run twice: the second time there is nothing left to change, and nothing is written (G-14).
+
+pub(crate) mod change;
+pub(crate) mod keys;
+pub(crate) mod trace;
+pub(crate) mod write;
+
+use std::collections::BTreeMap;
+
+use lockstep_core::brake::Judgement;
+use lockstep_core::mirror::ProfileFacet;
+use lockstep_core::plan::{Plan, Step};
+use lockstep_core::record::{Record, Status};
+use lockstep_core::{RecordId, Ticket, Timestamp};
+
+use crate::apply::change::Change;
+use crate::connection::Connection;
+use crate::db::Tx;
+use crate::due::mark::MarkDue;
+use crate::due::{DueKind, DueReason};
+use crate::error::StoreError;
+use crate::mirror::MirroredPerson;
+use crate::sql::sql;
+
+const RULES_VERSION: &str = "SELECT rules_version FROM connection WHERE id = $1";
+
+/// A decision about one person, with what it rests on.
+pub struct Decided<'a> {
+    /// As [`Tx::mirror`] gave them in this same transaction.
+    pub person: &'a MirroredPerson,
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// The brake's word on its `Deactivate` step; `Go` if it has none.
+    pub judgement: Judgement,
+    /// Order of the decisive read.
+    pub ticket: Ticket,
+    /// When that read began.
+    pub read_at: Timestamp,
+    /// What led to it, for the history.
+    pub trigger: Trigger,
+    /// The rules it was decided by.
+    pub rules_version: i64,
+}
+
+/// What led to a decision; for the history, never for the logic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// A notification.
+    Hint,
+    /// A full sync or a listing.
+    Sync,
+    /// Somebody asked.
+    OnDemand,
+    /// A re-read.
+    Settle,
+    /// New rules.
+    Rule,
+}
+
+impl Trigger {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hint => "hint",
+            Self::Sync => "sync",
+            Self::OnDemand => "on_demand",
+            Self::Settle => "settle",
+            Self::Rule => "rule",
+        }
+    }
+}
+
+/// What came of the decisions: numbers of people, and one outcome each in the order given.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Applied {
+    /// Records created.
+    pub created: u64,
+    /// Records linked.
+    pub linked: u64,
+    /// Records changed in other ways than below.
+    pub updated: u64,
+    /// People who lost access.
+    pub deactivated: u64,
+    /// People who got it back.
+    pub reactivated: u64,
+    /// People newly held by the brake.
+    pub held: u64,
+    /// Questions newly opened.
+    pub reviews: u64,
+    /// People for whom nothing changed.
+    pub unchanged: u64,
+    /// One per decision.
+    pub per_person: Vec<PersonOutcome>,
+}
+
+/// What came of one decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PersonOutcome {
+    /// The record changed.
+    Applied,
+    /// It was right already.
+    Unchanged,
+    /// Something must be read again first.
+    Waiting,
+    /// The brake keeps it back.
+    Held,
+}
+
+impl Tx {
+    /// Applies these decisions. Two people of the batch who want one address or username do not meet: the later one
+    /// keeps what they had and is due again, when the other's record can be seen.
+    ///
+    /// # Errors
+    /// `Conflict` when the rules changed meanwhile, a read is older than `work_timeout`, or a unique key was taken: the
+    /// task runs again.
+    pub async fn apply(&mut self, connection: &Connection, decided: &[Decided<'_>]) -> Result<Applied, StoreError> {
+        self.refuse_stale(connection, decided).await?;
+        let linked = self.records_to_link(decided).await?;
+        let now = self.now();
+        let mut changes = Vec::with_capacity(decided.len());
+        for one in decided {
+            changes.push(Change::of(connection, one, &linked, now).ok_or_else(|| self.conflict("the record was linked"))?);
+        }
+        let contested = self.settle_keys(connection, &mut changes).await?;
+        self.write_records(connection, &changes).await?;
+        self.write_trace(connection, &changes).await?;
+        self.write_removals(connection, &changes).await?;
+        let held = self.write_holds(connection, &changes).await?;
+        let reviews = self.write_reviews(connection, decided).await?;
+        self.write_decisions(connection, decided).await?;
+        let again: Vec<MarkDue> = contested.iter().map(|place| look_again(&decided[*place], now + self.timing().coalesce)).collect();
+        self.mark_due(connection.id, &again).await?;
+        let mut applied = sum_up(&changes, &contested);
+        (applied.held, applied.reviews) = (held, reviews);
+        Ok(applied)
+    }
+
+    async fn refuse_stale(&mut self, connection: &Connection, decided: &[Decided<'_>]) -> Result<(), StoreError> {
+        let row = self.one(sql(RULES_VERSION).bind(connection.id)).await?;
+        let version: Option<i64> = row.map(|row| row.get("rules_version")).transpose()?;
+        if decided.iter().any(|one| version != Some(one.rules_version)) {
+            return Err(self.conflict("the rules changed"));
+        }
+        let (now, longest) = (self.now(), self.timing().work_timeout);
+        if decided.iter().any(|one| now.since(one.read_at) > longest) {
+            return Err(self.conflict("a read is too old"));
+        }
+        Ok(())
+    }
+
+    async fn records_to_link(&mut self, decided: &[Decided<'_>]) -> Result<BTreeMap<RecordId, Record>, StoreError> {
+        let steps = decided.iter().flat_map(|one| &one.plan.steps);
+        let ids: Vec<RecordId> = steps
+            .filter_map(|step| match step {
+                Step::Link { record } => Some(*record),
+                _ => None,
+            })
+            .collect();
+        self.records_by_id(&ids).await
+    }
+
+    fn conflict(&self, why: &'static str) -> StoreError {
+        StoreError::Conflict { operation: self.name(), why }
+    }
+}
+
+fn look_again(one: &Decided<'_>, at: Timestamp) -> MarkDue {
+    MarkDue {
+        object: one.person.user.id,
+        kind: DueKind::User,
+        at,
+        urgent: false,
+        read_profile: true,
+        read_membership: true,
+        reason: DueReason::LostRead,
+    }
+}
+
+fn sum_up(changes: &[Change<'_>], contested: &[usize]) -> Applied {
+    let mut applied = Applied::default();
+    for (place, change) in changes.iter().enumerate() {
+        let counter = match change.effect() {
+            Some(Effect::Created) => &mut applied.created,
+            Some(Effect::Linked) => &mut applied.linked,
+            Some(Effect::Deactivated) => &mut applied.deactivated,
+            Some(Effect::Reactivated) => &mut applied.reactivated,
+            Some(Effect::Updated) => &mut applied.updated,
+            None => &mut applied.unchanged,
+        };
+        *counter += 1;
+        applied.per_person.push(match change.effect() {
+            _ if change.hold.is_some() => PersonOutcome::Held,
+            _ if change.decided.plan.wait.is_some() || contested.contains(&place) => PersonOutcome::Waiting,
+            Some(_) => PersonOutcome::Applied,
+            None => PersonOutcome::Unchanged,
+        });
+    }
+    applied
+}
+
+/// What a change amounts to, the weightiest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Created,
+    Deactivated,
+    Reactivated,
+    Linked,
+    Updated,
+}
+
+impl Effect {
+    /// As the audit names it.
+    pub(crate) const fn action(self) -> &'static str {
+        match self {
+            Self::Created => "record.create",
+            Self::Deactivated => "record.deactivate",
+            Self::Reactivated => "record.reactivate",
+            Self::Linked => "record.link",
+            Self::Updated => "record.update",
+        }
+    }
+}
+
+impl Change<'_> {
+    pub(crate) fn effect(&self) -> Option<Effect> {
+        let after = self.after.as_ref()?;
+        let Some(before) = &self.before else { return Some(Effect::Created) };
+        let effect = match (before.status, after.status) {
+            (Status::Active, Status::Inactive) => Effect::Deactivated,
+            (Status::Inactive, Status::Active) => Effect::Reactivated,
+            _ if before.entra_id != after.entra_id => Effect::Linked,
+            _ => Effect::Updated,
+        };
+        (before != after).then_some(effect)
+    }
+}
+
+/// Both facets are known: what was read confirms the record.
+pub(crate) fn confirms(person: &MirroredPerson) -> bool {
+    !matches!(person.user.profile, ProfileFacet::Unknown)
+        && (person.user.membership.complete.is_some() || !person.user.membership.edges.is_empty())
+}

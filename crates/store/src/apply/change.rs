@@ -1,0 +1,144 @@
+//! From a decision to the record it leaves behind. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_core::brake::{CauseClass, Judgement};
+use lockstep_core::plan::{Changes, NewRecord, Step};
+use lockstep_core::record::{Reason, Record, Status};
+use lockstep_core::{ObjectId, RecordId, Timestamp};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::apply::Decided;
+use crate::connection::Connection;
+
+/// One person's record before and after.
+pub(crate) struct Change<'a> {
+    pub(crate) decided: &'a Decided<'a>,
+    /// As stored; `None` when it is to be created, or when there is none.
+    pub(crate) before: Option<Record>,
+    /// `None`: there is no record and none is made.
+    pub(crate) after: Option<Record>,
+    /// The removal that the brake keeps back.
+    pub(crate) hold: Option<Held>,
+}
+
+/// A removal kept back.
+pub(crate) struct Held {
+    pub(crate) class: CauseClass,
+    pub(crate) reasons: BTreeSet<Reason>,
+    pub(crate) limit: String,
+}
+
+impl<'a> Change<'a> {
+    /// `None`: a record to link is not free any more.
+    pub(crate) fn of(
+        connection: &Connection,
+        decided: &'a Decided<'a>,
+        linked: &BTreeMap<RecordId, Record>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let own = decided.person.record.clone();
+        let mut change = Self { decided, before: own.clone(), after: own, hold: None };
+        for step in &decided.plan.steps {
+            change.take(step, connection, linked, now)?;
+        }
+        Some(change)
+    }
+
+    fn take(
+        &mut self,
+        step: &Step,
+        connection: &Connection,
+        linked: &BTreeMap<RecordId, Record>,
+        now: Timestamp,
+    ) -> Option<()> {
+        let user = self.decided.person.user.id;
+        match step {
+            Step::Create(new) => self.after = Some(created(new, connection, user)),
+            Step::Link { record } => {
+                let free = linked.get(record).filter(|record| record.entra_id.is_none() && !record.root)?;
+                self.before = Some(free.clone());
+                self.after = Some(Record { connection: Some(connection.id), entra_id: Some(user), ..free.clone() });
+            }
+            Step::Deactivate { reasons } => match &self.decided.judgement {
+                Judgement::Go => self.amend(reasons, &BTreeSet::new(), now),
+                Judgement::Hold { limit } => {
+                    let (class, limit) = (CauseClass::of(reasons), limit.clone());
+                    self.hold = Some(Held { class, reasons: reasons.clone(), limit });
+                }
+            },
+            Step::Reactivate { reasons } => self.amend(&BTreeSet::new(), reasons, now),
+            Step::AmendReasons { add, remove } => self.amend(add, remove, now),
+            Step::Update(changes) => {
+                if let Some(after) = &mut self.after {
+                    write_attributes(after, changes);
+                }
+            }
+            Step::SetAccess { role, permissions } => {
+                if let Some(after) = &mut self.after {
+                    (after.role, after.permissions) = (role.clone(), permissions.clone());
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// The status follows from the reasons, but for archived records.
+    fn amend(&mut self, add: &BTreeSet<Reason>, remove: &BTreeSet<Reason>, now: Timestamp) {
+        let Some(after) = self.after.as_mut().filter(|after| after.status != Status::Archived && !after.root) else {
+            return;
+        };
+        after.reasons.extend(add.iter().copied());
+        after.reasons.retain(|reason| !remove.contains(reason));
+        let was = after.status;
+        after.status = if after.reasons.is_empty() { Status::Active } else { Status::Inactive };
+        match (was, after.status) {
+            (Status::Active, Status::Inactive) => after.inactive_since = Some(now),
+            (_, Status::Active) => after.inactive_since = None,
+            _ => {}
+        }
+    }
+}
+
+fn created(new: &NewRecord, connection: &Connection, user: ObjectId) -> Record {
+    let mut record = Record {
+        id: RecordId(Uuid::now_v7()),
+        connection: Some(connection.id),
+        realm: connection.realm.clone(),
+        kind: new.kind,
+        status: Status::Active,
+        reasons: BTreeSet::new(),
+        role: new.role.clone(),
+        permissions: new.permissions.clone(),
+        email: None,
+        username: None,
+        display_name: None,
+        fields: Map::new(),
+        entra_id: Some(user),
+        root: false,
+        privileged: false,
+        in_use: false,
+        inactive_since: None,
+    };
+    write_attributes(&mut record, &new.attributes);
+    record
+}
+
+fn write_attributes(record: &mut Record, changes: &Changes) {
+    let set = |target: &mut Option<String>, value: &Option<Option<String>>| {
+        if let Some(value) = value {
+            target.clone_from(value);
+        }
+    };
+    set(&mut record.email, &changes.email);
+    set(&mut record.username, &changes.username);
+    set(&mut record.display_name, &changes.display_name);
+    for (name, value) in &changes.fields {
+        if value == &Value::Null {
+            record.fields.remove(name);
+        } else {
+            record.fields.insert(name.clone(), value.clone());
+        }
+    }
+}

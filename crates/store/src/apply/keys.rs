@@ -1,0 +1,93 @@
+//! Addresses and usernames are unique in a realm. Who may have one is settled before anything is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_core::RecordId;
+use lockstep_core::profile::address_key;
+use lockstep_core::record::Record;
+
+use crate::apply::change::Change;
+use crate::connection::Connection;
+use crate::db::Tx;
+use crate::error::StoreError;
+use crate::record::{KeyColumn, Reader};
+
+impl Tx {
+    /// Gives each contested key to whoever keeps it, else to the first in the batch. The others keep the value they had,
+    /// a record that would be created without its address is not created; their access is decided all the same (G-11).
+    /// Gives the places of those who must be looked at again.
+    pub(crate) async fn settle_keys(
+        &mut self,
+        connection: &Connection,
+        changes: &mut [Change<'_>],
+    ) -> Result<Vec<usize>, StoreError> {
+        let mut contested = BTreeSet::new();
+        for column in [KeyColumn::Email, KeyColumn::Username] {
+            let wanted: BTreeSet<String> = changes.iter().filter_map(|change| gained(change, column)).collect();
+            let wanted: Vec<String> = wanted.into_iter().collect();
+            let holders = Reader::Tx(self).holders(&connection.realm, column, &wanted).await?;
+            let owners: BTreeMap<String, RecordId> = holders.into_iter().map(|(key, holder)| (key, holder.id)).collect();
+            // Losing a key may make its holder keep an old one that another counted on: settle until nobody loses.
+            loop {
+                let lost = losers(changes, column, &owners);
+                if lost.is_empty() {
+                    break;
+                }
+                for place in lost {
+                    contested.insert(place);
+                    give_up(&mut changes[place], column);
+                }
+            }
+        }
+        Ok(contested.into_iter().collect())
+    }
+}
+
+/// Places of those who want a key that somebody else has and keeps, or that an earlier one in the batch wants too.
+fn losers(changes: &[Change<'_>], column: KeyColumn, holders: &BTreeMap<String, RecordId>) -> Vec<usize> {
+    let released: BTreeSet<RecordId> = changes.iter().filter(|change| releases(change, column)).filter_map(id_of).collect();
+    let mut given: BTreeSet<String> = BTreeSet::new();
+    let mut lost = Vec::new();
+    for (place, change) in changes.iter().enumerate() {
+        let Some(key) = gained(change, column) else { continue };
+        let held = holders.get(&key).is_some_and(|holder| Some(*holder) != id_of(change) && !released.contains(holder));
+        if held || !given.insert(key) {
+            lost.push(place);
+        }
+    }
+    lost
+}
+
+fn id_of(change: &Change<'_>) -> Option<RecordId> {
+    change.before.as_ref().map(|record| record.id)
+}
+
+fn key_of(record: &Record, column: KeyColumn) -> Option<String> {
+    match column {
+        KeyColumn::Email => record.email.as_deref().map(address_key),
+        KeyColumn::Username => record.username.as_deref().map(address_key),
+    }
+}
+
+/// The key this record would have and has not.
+fn gained(change: &Change<'_>, column: KeyColumn) -> Option<String> {
+    let key = key_of(change.after.as_ref()?, column)?;
+    let had = change.before.as_ref().and_then(|before| key_of(before, column));
+    (had.as_ref() != Some(&key)).then_some(key)
+}
+
+/// The record has a key now and will not have it afterwards.
+pub(crate) fn releases(change: &Change<'_>, column: KeyColumn) -> bool {
+    let had = change.before.as_ref().and_then(|before| key_of(before, column));
+    had.is_some() && change.after.as_ref().is_some_and(|after| key_of(after, column) != had)
+}
+
+fn give_up(change: &mut Change<'_>, column: KeyColumn) {
+    match (&change.before, &mut change.after, column) {
+        (None, after, KeyColumn::Email) => *after = None,
+        (None, Some(after), KeyColumn::Username) => after.username = None,
+        (Some(before), Some(after), KeyColumn::Email) => after.email.clone_from(&before.email),
+        (Some(before), Some(after), KeyColumn::Username) => after.username.clone_from(&before.username),
+        (_, None, _) => {}
+    }
+}

@@ -1,0 +1,138 @@
+//! History and audit of real changes (R1, R4): what was observed, which rule won, before and after per field.
+
+use lockstep_core::mirror::ProfileFacet;
+use lockstep_core::record::Record;
+use lockstep_core::{RecordId, Timestamp};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::apply::Decided;
+use crate::apply::change::Change;
+use crate::audit::{Actor, AuditEntry};
+use crate::connection::Connection;
+use crate::db::Tx;
+use crate::error::StoreError;
+use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
+
+const INSERT: &str = "INSERT INTO history (id, connection_id, record_id, at, ticket, trigger, rule_group_id, changes, source) VALUES ";
+
+impl Tx {
+    /// One history row and one audit entry per record that changed.
+    pub(crate) async fn write_trace(&mut self, connection: &Connection, changes: &[Change<'_>]) -> Result<(), StoreError> {
+        let now = self.now();
+        let mut history = Vec::new();
+        let mut audit = Vec::new();
+        for change in changes {
+            let (Some(effect), Some(after)) = (change.effect(), &change.after) else { continue };
+            let fields = differences(change.before.as_ref(), after);
+            audit.push(audit_entry(connection, change, effect.action(), after, &fields));
+            history.push(history_row(connection, change, after.id, fields, now));
+        }
+        for chunk in history.chunks(ROWS_PER_STATEMENT) {
+            self.run(sql(INSERT).rows(chunk.iter().cloned())).await?;
+        }
+        self.audit_all(&audit).await
+    }
+}
+
+fn history_row(
+    connection: &Connection,
+    change: &Change<'_>,
+    record: RecordId,
+    fields: Vec<Value>,
+    now: Timestamp,
+) -> Vec<Bind> {
+    let decided = change.decided;
+    vec![
+        Uuid::now_v7().into(),
+        connection.id.into(),
+        record.into(),
+        now.into(),
+        decided.ticket.into(),
+        decided.trigger.as_str().into(),
+        decided.plan.desired.grant.as_ref().map(|grant| grant.group).into(),
+        Bind::json(&fields),
+        Bind::json(&observed(decided)),
+    ]
+}
+
+fn audit_entry(
+    connection: &Connection,
+    change: &Change<'_>,
+    action: &'static str,
+    after: &Record,
+    fields: &[Value],
+) -> AuditEntry {
+    let names: Vec<&Value> = fields.iter().map(|field| &field["field"]).collect();
+    AuditEntry {
+        connection: Some(connection.id),
+        actor: Actor::Sync,
+        action,
+        object_kind: "record",
+        object_id: after.id.to_string(),
+        detail: json!({
+            "entra_id": after.entra_id,
+            "ticket": change.decided.ticket,
+            "trigger": change.decided.trigger.as_str(),
+            "rules_version": change.decided.rules_version,
+            "changed": names,
+            "reasons": after.reasons,
+        }),
+    }
+}
+
+/// The observed values a change rests on.
+fn observed(decided: &Decided<'_>) -> Value {
+    let profile = match &decided.person.user.profile {
+        ProfileFacet::Unknown => Value::Null,
+        ProfileFacet::Missing { in_deleted_items, first_at, .. } => {
+            json!({ "missing": true, "in_deleted_items": in_deleted_items, "missing_since": first_at })
+        }
+        ProfileFacet::Present { profile, .. } => json!({
+            "accountEnabled": profile.account_enabled,
+            "userType": profile.user_type,
+            "mail": profile.mail(),
+            "userPrincipalName": profile.user_principal_name(),
+            "displayName": profile.text("displayName"),
+        }),
+    };
+    json!({ "read_at": decided.read_at, "profile": profile })
+}
+
+/// `{field, before, after}` of everything that differs.
+fn differences(before: Option<&Record>, after: &Record) -> Vec<Value> {
+    let mut fields: Vec<Value> = Vec::new();
+    let mut compare = |field: String, before: Value, after: Value| {
+        if before != after {
+            fields.push(json!({ "field": field, "before": before, "after": after }));
+        }
+    };
+    let nothing = columns(after).map(|(field, _)| (field, Value::Null));
+    let had = before.map_or(nothing, columns);
+    for ((field, before), (_, after)) in had.into_iter().zip(columns(after)) {
+        compare(field.to_owned(), before, after);
+    }
+    let empty = serde_json::Map::new();
+    let had = before.map_or(&empty, |record| &record.fields);
+    let names: std::collections::BTreeSet<&String> = had.keys().chain(after.fields.keys()).collect();
+    for name in names {
+        let value = |fields: &serde_json::Map<String, Value>| fields.get(name).cloned().unwrap_or(Value::Null);
+        compare(format!("fields.{name}"), value(had), value(&after.fields));
+    }
+    fields
+}
+
+fn columns(record: &Record) -> [(&'static str, Value); 10] {
+    [
+        ("connection_id", json!(record.connection)),
+        ("entra_id", json!(record.entra_id)),
+        ("kind", json!(record.kind)),
+        ("status", json!(record.status)),
+        ("reasons", json!(record.reasons)),
+        ("role", json!(record.role)),
+        ("permissions", json!(record.permissions)),
+        ("email", json!(record.email)),
+        ("username", json!(record.username)),
+        ("display_name", json!(record.display_name)),
+    ]
+}

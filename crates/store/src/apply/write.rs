@@ -1,0 +1,204 @@
+//! Writing records: new ones, changed ones, and what every decision leaves with the mirror.
+
+use std::collections::BTreeMap;
+
+use lockstep_core::mirror::Agreements;
+use lockstep_core::profile::address_key;
+use lockstep_core::record::{Record, Status};
+use lockstep_core::{ConnectionId, RecordId, Timestamp};
+
+use crate::apply::change::Change;
+use crate::apply::keys::releases;
+use crate::apply::{Decided, Effect, confirms};
+use crate::connection::Connection;
+use crate::db::Tx;
+use crate::error::StoreError;
+use crate::record::{KeyColumn, kind_word, status_word};
+use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Sql, sql};
+
+const INSERT: &str = "INSERT INTO record (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
+    username_key, display_name, fields, entra_id, inactive_since, updated_at, realm, created_at) VALUES ";
+const UPDATE: &str = "WITH changed (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
+    username_key, display_name, fields, entra_id, inactive_since, updated_at) AS (VALUES ";
+const UPDATE_SET: &str = ") UPDATE record SET connection_id = changed.connection_id, kind = changed.kind, status = changed.status,
+    reasons = changed.reasons, role = changed.role, permissions = changed.permissions, email = changed.email,
+    email_key = changed.email_key, username = changed.username, username_key = changed.username_key,
+    display_name = changed.display_name, fields = changed.fields, entra_id = changed.entra_id,
+    inactive_since = changed.inactive_since, updated_at = changed.updated_at
+    FROM changed WHERE record.id = changed.id AND record.root = ?";
+const CONFIRMED: &str = "WITH confirmed (id, verified_at, rule_group_id) AS (VALUES ";
+const CONFIRMED_SET: &str = ") UPDATE record SET
+    verified_at = CASE WHEN record.verified_at > confirmed.verified_at THEN record.verified_at
+        ELSE coalesce(confirmed.verified_at, record.verified_at) END,
+    rule_group_id = coalesce(confirmed.rule_group_id, record.rule_group_id)
+    FROM confirmed WHERE record.id = confirmed.id";
+const COUNT: &str = "UPDATE people_count SET active = active + $2, inactive = inactive + $3 WHERE connection_id = $1";
+const REMOVALS: &str = "INSERT INTO removal (id, connection_id, record_id, class, at, exempt) VALUES ";
+const USE_EXEMPTIONS: &str = "DELETE FROM exemption WHERE connection_id = ";
+const DECIDED: &str = "WITH decided (user_id, loss_read_at, loss_rules_version, regain_read_at, version) AS (VALUES ";
+const DECIDED_SET: &str = ") UPDATE directory_user SET loss_read_at = decided.loss_read_at,
+    loss_rules_version = decided.loss_rules_version, regain_read_at = decided.regain_read_at,
+    decided_version = decided.version
+    FROM decided WHERE directory_user.user_id = decided.user_id AND directory_user.connection_id = ";
+
+impl Tx {
+    /// Records, the counts of people, and what confirms them.
+    pub(crate) async fn write_records(
+        &mut self,
+        connection: &Connection,
+        changes: &[Change<'_>],
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        // A key is free before somebody else gets it: a swap never meets its own other half.
+        self.free_keys(changes, KeyColumn::Email, "UPDATE record SET email_key = NULL WHERE id IN ").await?;
+        self.free_keys(changes, KeyColumn::Username, "UPDATE record SET username_key = NULL WHERE id IN ").await?;
+        let created = changes.iter().filter(|change| change.effect() == Some(Effect::Created));
+        let created: Vec<_> = created.filter_map(|change| change.after.as_ref()).map(|record| inserted(record, now)).collect();
+        for chunk in created.chunks(ROWS_PER_STATEMENT) {
+            self.run(sql(INSERT).rows(chunk.iter().cloned())).await?;
+        }
+        let changed = changes.iter().filter(|change| !matches!(change.effect(), None | Some(Effect::Created)));
+        let changed: Vec<_> = changed.filter_map(|change| change.after.as_ref()).map(|record| updated(record, now)).collect();
+        for chunk in changed.chunks(ROWS_PER_STATEMENT) {
+            let update = sql(UPDATE).rows(chunk.iter().cloned()).push(UPDATE_SET).bind(false);
+            if self.run(update).await? != chunk.len() as u64 {
+                return Err(StoreError::Conflict { operation: self.name(), why: "a record is gone or became root" });
+            }
+        }
+        self.count_people(connection.id, changes).await?;
+        self.confirm_records(changes).await
+    }
+
+    async fn free_keys(&mut self, changes: &[Change<'_>], column: KeyColumn, free: &'static str) -> Result<(), StoreError> {
+        let released = changes.iter().filter(|change| releases(change, column));
+        let ids: Vec<RecordId> = released.filter_map(|change| change.before.as_ref()).map(|record| record.id).collect();
+        for chunk in ids.chunks(IDS_PER_STATEMENT) {
+            self.run(sql(free).list(chunk.iter().copied())).await?;
+        }
+        Ok(())
+    }
+
+    async fn count_people(&mut self, connection: ConnectionId, changes: &[Change<'_>]) -> Result<(), StoreError> {
+        let count = |record: Option<&Record>, status: Status| {
+            i64::from(record.is_some_and(|record| record.status == status && record.connection == Some(connection)))
+        };
+        let gained = |status| -> i64 {
+            changes.iter().map(|it| count(it.after.as_ref(), status) - count(it.before.as_ref(), status)).sum()
+        };
+        let (active, inactive) = (gained(Status::Active), gained(Status::Inactive));
+        if (active, inactive) != (0, 0) {
+            self.run(sql(COUNT).bind(connection).bind(active).bind(inactive)).await?;
+        }
+        Ok(())
+    }
+
+    /// When Graph last confirmed each record (G-21), and which rule gives it its access.
+    async fn confirm_records(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
+        let rows: Vec<Vec<Bind>> = changes
+            .iter()
+            .filter_map(|change| {
+                let record = change.after.as_ref()?;
+                let verified = confirms(change.decided.person).then_some(change.decided.read_at);
+                let rule = change.decided.plan.desired.grant.as_ref().map(|grant| grant.group);
+                Some(vec![record.id.into(), verified.into(), rule.into()])
+            })
+            .collect();
+        for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+            self.run(sql(CONFIRMED).rows(chunk.iter().cloned()).push(CONFIRMED_SET)).await?;
+        }
+        Ok(())
+    }
+
+    /// What the brake will count. A used exemption is used up: it was for this removal.
+    pub(crate) async fn write_removals(
+        &mut self,
+        connection: &Connection,
+        changes: &[Change<'_>],
+    ) -> Result<(), StoreError> {
+        let removed: Vec<_> = changes.iter().filter(|change| change.effect() == Some(Effect::Deactivated)).collect();
+        if removed.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        let exempt = self.exempt(connection).await?;
+        for chunk in removed.chunks(ROWS_PER_STATEMENT) {
+            let rows: Vec<Vec<Bind>> = chunk.iter().filter_map(|change| removal_row(change, connection.id, &exempt, now)).collect();
+            self.run(sql(REMOVALS).rows(rows)).await?;
+            let ids = chunk.iter().filter_map(|change| change.after.as_ref()).map(|record| record.id);
+            let used = sql(USE_EXEMPTIONS).value(connection.id).push(" AND record_id IN ").list(ids);
+            self.run(used).await?;
+        }
+        Ok(())
+    }
+
+    /// Agreements between reads, and by which rules each person was decided; only where they differ.
+    pub(crate) async fn write_decisions(
+        &mut self,
+        connection: &Connection,
+        decided: &[Decided<'_>],
+    ) -> Result<(), StoreError> {
+        let differ = decided.iter().filter(|one| {
+            one.person.user.agreements != one.plan.agreements || one.person.decided_version != Some(one.rules_version)
+        });
+        // One row each: of two decisions about one person the later stands.
+        let rows: BTreeMap<_, Vec<Bind>> = differ
+            .map(|one| {
+                let Agreements { loss, regain_at } = one.plan.agreements;
+                let (at, version) = (loss.map(|loss| loss.read_at), loss.map(|loss| loss.rules_version));
+                let user = one.person.user.id;
+                (user, vec![user.into(), at.into(), version.into(), regain_at.into(), one.rules_version.into()])
+            })
+            .collect();
+        let rows: Vec<_> = rows.into_values().collect();
+        for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+            let update: Sql = sql(DECIDED).rows(chunk.iter().cloned()).push(DECIDED_SET).value(connection.id);
+            self.run(update).await?;
+        }
+        Ok(())
+    }
+}
+
+fn removal_row(
+    change: &Change<'_>,
+    connection: ConnectionId,
+    exempt: &std::collections::BTreeSet<RecordId>,
+    now: Timestamp,
+) -> Option<Vec<Bind>> {
+    let record = change.after.as_ref()?;
+    let class = lockstep_core::brake::CauseClass::of(&record.reasons);
+    Some(vec![
+        uuid::Uuid::now_v7().into(),
+        connection.into(),
+        record.id.into(),
+        crate::brake::class_word(class).into(),
+        now.into(),
+        exempt.contains(&record.id).into(),
+    ])
+}
+
+fn updated(record: &Record, now: Timestamp) -> Vec<Bind> {
+    vec![
+        record.id.into(),
+        record.connection.into(),
+        kind_word(record.kind).into(),
+        status_word(record.status).into(),
+        Bind::json(&record.reasons),
+        record.role.clone().into(),
+        Bind::json(&record.permissions),
+        record.email.clone().into(),
+        record.email.as_deref().map(address_key).into(),
+        record.username.clone().into(),
+        record.username.as_deref().map(address_key).into(),
+        record.display_name.clone().into(),
+        Bind::json(&record.fields),
+        record.entra_id.into(),
+        record.inactive_since.into(),
+        now.into(),
+    ]
+}
+
+fn inserted(record: &Record, now: Timestamp) -> Vec<Bind> {
+    let mut row = updated(record, now);
+    row.extend([record.realm.as_str().into(), now.into()]);
+    row
+}

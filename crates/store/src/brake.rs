@@ -1,0 +1,113 @@
+//! What the brake counts: who lost access lately, under a lock that only those take who would take access.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lockstep_core::brake::{CauseClass, WindowCounts};
+use lockstep_core::{RecordId, Timestamp};
+
+use crate::connection::Connection;
+use crate::db::Tx;
+use crate::error::StoreError;
+use crate::sql::{Row, sql};
+
+const SHORT: Duration = Duration::from_secs(30 * 60);
+const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+
+// The update is the lock: whoever judges next waits until this transaction has counted its own removals.
+const LOCK: &str = "UPDATE brake SET judged_at = $2 WHERE scope = $1";
+const INSTALLATION: &str = "installation";
+const COUNTS: &str = "SELECT
+    coalesce(sum(CASE WHEN at > ? AND class = 'lost_scope' AND NOT exempt THEN 1 ELSE 0 END), 0) AS short_lost_scope,
+    coalesce(sum(CASE WHEN at > ? AND class = 'revoked' AND NOT exempt THEN 1 ELSE 0 END), 0) AS short_revoked,
+    coalesce(sum(CASE WHEN class = 'lost_scope' AND NOT exempt THEN 1 ELSE 0 END), 0) AS long_lost_scope,
+    coalesce(sum(CASE WHEN class = 'revoked' AND NOT exempt THEN 1 ELSE 0 END), 0) AS long_revoked,
+    coalesce(sum(CASE WHEN at > ? THEN 1 ELSE 0 END), 0) AS short_all,
+    count(*) AS long_all
+    FROM removal WHERE at > ";
+const ACTIVE_HERE: &str = "SELECT active FROM people_count WHERE connection_id = $1";
+const ACTIVE_EVERYWHERE: &str = "SELECT CAST(coalesce(sum(active), 0) AS BIGINT) AS active FROM people_count";
+const EXEMPT: &str = "SELECT record_id FROM exemption WHERE connection_id = $1 AND rules_version = $2";
+
+/// Everything `brake::judge` wants to know, true until the transaction ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrakeState {
+    /// Of this connection.
+    pub connection: WindowCounts,
+    /// Of all connections together.
+    pub installation: WindowCounts,
+    /// On the confirmed plan of the rules in force: they do not count.
+    pub exempt: BTreeSet<RecordId>,
+}
+
+impl Tx {
+    /// Locks the connection's brake, then the installation's, and counts. Call it only when somebody would lose access.
+    ///
+    /// The people active at a window's start are taken to be those active now and those removed since: whoever came in
+    /// meanwhile is counted too.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn brake_state(&mut self, connection: &Connection) -> Result<BrakeState, StoreError> {
+        let now = self.now();
+        let scope = connection.id.to_string();
+        self.run(sql(LOCK).bind(scope).bind(now)).await?;
+        self.run(sql(LOCK).bind(INSTALLATION).bind(now)).await?;
+        let here = self.one(sql(ACTIVE_HERE).bind(connection.id)).await?;
+        let here: i64 = here.map_or(Ok(0), |row| row.get("active"))?;
+        let everywhere: i64 = self.only(sql(ACTIVE_EVERYWHERE)).await?.get("active")?;
+        Ok(BrakeState {
+            connection: self.window_counts(Some(connection), here, now).await?,
+            installation: self.window_counts(None, everywhere, now).await?,
+            exempt: self.exempt(connection).await?,
+        })
+    }
+
+    async fn window_counts(
+        &mut self,
+        connection: Option<&Connection>,
+        active: i64,
+        now: Timestamp,
+    ) -> Result<WindowCounts, StoreError> {
+        let short = now - SHORT;
+        let query = sql(COUNTS).bind(short).bind(short).bind(short).push("").value(now - LONG);
+        let query = match connection {
+            Some(connection) => query.push(" AND connection_id = ").value(connection.id),
+            None => query,
+        };
+        let row = self.only(query).await?;
+        Ok(WindowCounts {
+            short_lost_scope: count(&row, "short_lost_scope")?,
+            short_revoked: count(&row, "short_revoked")?,
+            long_lost_scope: count(&row, "long_lost_scope")?,
+            long_revoked: count(&row, "long_revoked")?,
+            active_at_start_short: small(active).saturating_add(count(&row, "short_all")?),
+            active_at_start_long: small(active).saturating_add(count(&row, "long_all")?),
+        })
+    }
+
+    pub(crate) async fn exempt(&mut self, connection: &Connection) -> Result<BTreeSet<RecordId>, StoreError> {
+        let rows = self.all(sql(EXEMPT).bind(connection.id).bind(connection.rules_version)).await?;
+        rows.iter().map(|row| row.get("record_id").map(RecordId)).collect()
+    }
+}
+
+fn count(row: &Row, column: &'static str) -> Result<u32, StoreError> {
+    row.get(column).map(small)
+}
+
+fn small(value: i64) -> u32 {
+    u32::try_from(value.max(0)).unwrap_or(u32::MAX)
+}
+
+/// As stored.
+pub(crate) const fn class_word(class: CauseClass) -> &'static str {
+    match class {
+        CauseClass::Revoked => "revoked",
+        CauseClass::LostScope => "lost_scope",
+    }
+}
+
+pub(crate) fn class_from(word: &str) -> Option<CauseClass> {
+    [CauseClass::Revoked, CauseClass::LostScope].into_iter().find(|class| class_word(*class) == word)
+}

@@ -1,0 +1,146 @@
+//! Taking work, and giving it back. A lease runs out by itself when its worker is lost (FA-18).
+
+use std::time::Duration;
+
+use lockstep_core::{ConnectionId, ObjectId, Timestamp};
+use uuid::Uuid;
+
+use crate::db::{Store, Tx};
+use crate::due::{COLUMNS, Due, due_from};
+use crate::error::StoreError;
+use crate::sql::{IDS_PER_STATEMENT, sql};
+
+/// How long a worker that says nothing keeps what it took.
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
+
+const LEASED: &str = "UPDATE due SET attempts = attempts + 1, lease_owner = ";
+const EXTEND: &str = "UPDATE due SET lease_until = $2 WHERE lease_owner = $1";
+const RELEASE: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL,
+    attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE lease_owner = ";
+const NEXT_DUE: &str = "SELECT min(at) AS at FROM (
+    SELECT min(CASE WHEN c.next_try_at > d.at THEN c.next_try_at ELSE d.at END) AS at
+        FROM (SELECT connection_id, min(due_at) AS at FROM due WHERE lease_until IS NULL OR lease_until <= $1
+            GROUP BY connection_id) d
+        JOIN connection c ON c.id = d.connection_id WHERE c.state <> 'paused'
+    UNION ALL
+    SELECT min(CASE WHEN c.next_try_at > t.due_at THEN c.next_try_at ELSE t.due_at END) AS at
+        FROM task t JOIN connection c ON c.id = t.connection_id
+        WHERE t.state = 'due' AND (t.lease_until IS NULL OR t.lease_until <= $1) AND c.state <> 'paused'
+    ) AS soonest";
+
+const IN_HAND: &str = "SELECT (SELECT count(*) FROM due WHERE lease_until > $1)
+    + (SELECT count(*) FROM task WHERE state = 'due' AND lease_until > $1) AS leased";
+
+impl Store {
+    /// Takes at most `limit` due objects for this worker. Urgent ones first, yet a tenth of the places goes to the
+    /// rest. The attempt is counted here, before the work: work that kills its worker is counted too (FA-24).
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn claim_due(&self, worker: Uuid, limit: usize) -> Result<Vec<Due>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.begin("claim_due").await?;
+        let mut urgent = tx.claimable(true, limit).await?;
+        let mut background = tx.claimable(false, limit).await?;
+        if urgent.is_empty() && background.is_empty() {
+            return Ok(Vec::new());
+        }
+        let kept = self.background_places(limit).min(background.len());
+        urgent.truncate(limit - kept);
+        background.truncate(limit - urgent.len());
+        urgent.append(&mut background);
+        tx.lease(worker, &mut urgent).await?;
+        tx.commit().await?;
+        Ok(urgent)
+    }
+
+    /// Says that this worker is alive: its leases run anew.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn extend_leases(&self, worker: Uuid) -> Result<(), StoreError> {
+        self.write("extend_leases", sql(EXTEND).bind(worker).bind(self.now() + LEASE)).await
+    }
+
+    /// Gives objects back untouched: the fault was not theirs, the attempt is not counted.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn release(&self, worker: Uuid, objects: &[Due]) -> Result<(), StoreError> {
+        let mut tx = self.begin("release").await?;
+        for (connection, ids) in by_connection(objects) {
+            for chunk in ids.chunks(IDS_PER_STATEMENT) {
+                let release = sql(RELEASE).value(worker).push(" AND connection_id = ").value(connection);
+                tx.run(release.push(" AND object_id IN ").list(chunk.iter().copied())).await?;
+            }
+        }
+        tx.commit().await
+    }
+
+    /// When the next object or task is due; may lie in the past. What is leased or paused does not count.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn next_due_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let row = self.one("next_due_at", sql(NEXT_DUE).bind(self.now())).await?;
+        row.map_or(Ok(None), |row| row.maybe_at("at"))
+    }
+}
+
+impl Store {
+    /// How many objects and tasks some worker has in hand at this moment.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn work_in_hand(&self) -> Result<u64, StoreError> {
+        let row = self.one("work_in_hand", sql(IN_HAND).bind(self.now())).await?;
+        let count = row.map_or(Ok(0), |row| row.get::<i64>("leased"))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+impl Tx {
+    async fn claimable(&mut self, urgent: bool, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let now = self.now();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let query = sql("SELECT ")
+            .push(COLUMNS)
+            .push(" FROM due WHERE urgent = ")
+            .value(urgent)
+            .push(" AND due_at <= ")
+            .value(now)
+            .push(" AND (lease_until IS NULL OR lease_until <= ")
+            .value(now)
+            .push(") AND EXISTS (SELECT 1 FROM connection c WHERE c.id = due.connection_id AND c.state <> 'paused'")
+            .push(" AND (c.next_try_at IS NULL OR c.next_try_at <= ")
+            .value(now)
+            .push(")) ORDER BY due_at LIMIT ")
+            .value(limit);
+        self.all(query).await?.iter().map(due_from).collect()
+    }
+
+    async fn lease(&mut self, worker: Uuid, objects: &mut [Due]) -> Result<(), StoreError> {
+        let until = self.now() + LEASE;
+        for (connection, ids) in by_connection(objects) {
+            for chunk in ids.chunks(IDS_PER_STATEMENT) {
+                let lease = sql(LEASED).value(worker).push(", lease_until = ").value(until);
+                let lease = lease.push(" WHERE connection_id = ").value(connection).push(" AND object_id IN ");
+                self.run(lease.list(chunk.iter().copied())).await?;
+            }
+        }
+        for due in objects {
+            due.attempts += 1;
+        }
+        Ok(())
+    }
+}
+
+fn by_connection(objects: &[Due]) -> std::collections::BTreeMap<ConnectionId, Vec<ObjectId>> {
+    let mut ids = std::collections::BTreeMap::<_, Vec<_>>::new();
+    for due in objects {
+        ids.entry(due.connection).or_default().push(due.object);
+    }
+    ids
+}

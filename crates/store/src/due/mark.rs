@@ -1,0 +1,173 @@
+//! Making objects due: one upsert for many, whoever asks.
+
+use std::collections::BTreeMap;
+
+use lockstep_core::{ConnectionId, ObjectId, Timestamp};
+
+use crate::db::Tx;
+use crate::due::{DueClaim, DueKind, DueReason};
+use crate::error::StoreError;
+use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
+
+const INSERT: &str = "INSERT INTO due (connection_id, object_id, object_kind, due_at, settle_at, hinted_at, claim, urgent,
+    read_profile, read_membership, reason, version) VALUES ";
+
+// The version is raised whatever is asked for: a read that began before does not answer it.
+const MERGE_HINT: &str = " ON CONFLICT (connection_id, object_id) DO UPDATE SET
+    object_kind = CASE WHEN due.object_kind = 'unknown' THEN excluded.object_kind ELSE due.object_kind END,
+    due_at = CASE
+        WHEN due.last_read_at IS NOT NULL AND due.last_read_at + ? > excluded.due_at AND due.last_read_at + ? < due.due_at
+            THEN due.last_read_at + ?
+        WHEN due.last_read_at IS NOT NULL AND due.last_read_at + ? > excluded.due_at THEN due.due_at
+        WHEN excluded.due_at < due.due_at THEN excluded.due_at
+        ELSE due.due_at END,
+    hinted_at = excluded.hinted_at,
+    claim = CASE
+        WHEN due.claim = 'deleted' OR excluded.claim = 'deleted' THEN 'deleted'
+        WHEN due.claim = 'removed' OR excluded.claim = 'removed' THEN 'removed'
+        WHEN due.claim = 'added' OR excluded.claim = 'added' THEN 'added'
+        ELSE coalesce(excluded.claim, due.claim) END,
+    urgent = CASE WHEN due.urgent THEN due.urgent ELSE excluded.urgent END,
+    read_profile = CASE WHEN due.read_profile THEN due.read_profile ELSE excluded.read_profile END,
+    read_membership = CASE WHEN due.read_membership THEN due.read_membership ELSE excluded.read_membership END,
+    reason = excluded.reason,
+    version = due.version + 1";
+
+// The earlier of the two looks is due; the later one, if it lies ahead, is owed as well.
+const MERGE_LOOK: &str = " ON CONFLICT (connection_id, object_id) DO UPDATE SET
+    object_kind = CASE WHEN due.object_kind = 'unknown' THEN excluded.object_kind ELSE due.object_kind END,
+    due_at = CASE WHEN excluded.due_at < due.due_at THEN excluded.due_at ELSE due.due_at END,
+    settle_at = CASE
+        WHEN excluded.due_at < due.due_at AND due.due_at > ? AND (due.settle_at IS NULL OR due.due_at < due.settle_at)
+            THEN due.due_at
+        WHEN excluded.due_at > due.due_at AND excluded.due_at > ?
+            AND (due.settle_at IS NULL OR excluded.due_at < due.settle_at)
+            THEN excluded.due_at
+        ELSE due.settle_at END,
+    urgent = CASE WHEN due.urgent THEN due.urgent ELSE excluded.urgent END,
+    read_profile = CASE WHEN due.read_profile THEN due.read_profile ELSE excluded.read_profile END,
+    read_membership = CASE WHEN due.read_membership THEN due.read_membership ELSE excluded.read_membership END,
+    reason = CASE WHEN excluded.due_at < due.due_at THEN excluded.reason ELSE due.reason END,
+    version = due.version + 1";
+
+/// An object to look at, for any reason but a hint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MarkDue {
+    /// Entra's id.
+    pub object: ObjectId,
+    /// What it is.
+    pub kind: DueKind,
+    /// When.
+    pub at: Timestamp,
+    /// May take access away, or gives an admin an answer.
+    pub urgent: bool,
+    /// The profile is wanted.
+    pub read_profile: bool,
+    /// The membership is wanted.
+    pub read_membership: bool,
+    /// Why.
+    pub reason: DueReason,
+}
+
+/// An object named by a hint that is in scope.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HintedObject {
+    pub(crate) connection: ConnectionId,
+    pub(crate) object: ObjectId,
+    pub(crate) kind: DueKind,
+    pub(crate) claim: DueClaim,
+    pub(crate) urgent: bool,
+    pub(crate) read_profile: bool,
+    pub(crate) read_membership: bool,
+}
+
+impl HintedObject {
+    /// Two hints about one object are one piece of work.
+    pub(crate) fn join(&mut self, other: &Self) {
+        if self.kind == DueKind::Unknown {
+            self.kind = other.kind;
+        }
+        self.claim = self.claim.max(other.claim);
+        self.urgent |= other.urgent;
+        self.read_profile |= other.read_profile;
+        self.read_membership |= other.read_membership;
+    }
+}
+
+impl Tx {
+    /// Makes these objects due at their time; a row that is there keeps the earlier look and owes the later one.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn mark_due(&mut self, connection: ConnectionId, objects: &[MarkDue]) -> Result<(), StoreError> {
+        let now = self.now();
+        for chunk in once_each(objects).chunks(ROWS_PER_STATEMENT) {
+            let rows = chunk.iter().map(|mark| {
+                let facets = (mark.read_profile, mark.read_membership);
+                row(connection, mark.object, mark.kind, mark.at, None, None, mark.urgent, facets, mark.reason)
+            });
+            let statement = sql(INSERT).rows(rows).push(MERGE_LOOK).bind(now).bind(now);
+            self.run(statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes hinted objects due now, but no sooner than `coalesce` after their last read (BI-24).
+    pub(crate) async fn mark_hinted(&mut self, objects: &[HintedObject]) -> Result<(), StoreError> {
+        let now = self.now();
+        let coalesce = i64::try_from(self.timing().coalesce.as_micros()).unwrap_or(i64::MAX);
+        for chunk in objects.chunks(ROWS_PER_STATEMENT) {
+            let rows = chunk.iter().map(|hinted| {
+                let facets = (hinted.read_profile, hinted.read_membership);
+                let HintedObject { connection, object, kind, claim, urgent, .. } = *hinted;
+                row(connection, object, kind, now, Some(now), Some(claim), urgent, facets, DueReason::Hint)
+            });
+            let statement = sql(INSERT).rows(rows).push(MERGE_HINT);
+            self.run(statement.bind(coalesce).bind(coalesce).bind(coalesce).bind(coalesce)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// An upsert may name a row only once: of two marks for one object the earlier stands, with what both want read.
+fn once_each(objects: &[MarkDue]) -> Vec<MarkDue> {
+    let mut marks: BTreeMap<ObjectId, MarkDue> = BTreeMap::new();
+    for mark in objects {
+        let known = marks.entry(mark.object).or_insert_with(|| mark.clone());
+        if mark.at < known.at {
+            (known.at, known.reason) = (mark.at, mark.reason);
+        }
+        known.urgent |= mark.urgent;
+        known.read_profile |= mark.read_profile;
+        known.read_membership |= mark.read_membership;
+    }
+    marks.into_values().collect()
+}
+
+#[allow(clippy::too_many_arguments)] // one per column
+fn row(
+    connection: ConnectionId,
+    object: ObjectId,
+    kind: DueKind,
+    due_at: Timestamp,
+    hinted_at: Option<Timestamp>,
+    claim: Option<DueClaim>,
+    urgent: bool,
+    (read_profile, read_membership): (bool, bool),
+    reason: DueReason,
+) -> Vec<Bind> {
+    vec![
+        connection.into(),
+        object.into(),
+        kind.as_str().into(),
+        due_at.into(),
+        Bind::Int(None),
+        hinted_at.into(),
+        claim.map(DueClaim::as_str).into(),
+        urgent.into(),
+        read_profile.into(),
+        read_membership.into(),
+        reason.as_str().into(),
+        1_i64.into(),
+    ]
+}

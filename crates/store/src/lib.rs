@@ -1,0 +1,55 @@
+//! Everything Lockstep knows and owes, in one database: all SQL lives here.
+//!
+//! Start at [`Store::open`] and [`Store::begin`]. The way of a change through it: [`Store::take_hints`] →
+//! [`Store::claim_due`] → [`Tx::mirror`] → (the core decides) → [`Tx::apply`] → [`Tx::settle_due`], [`Tx::settle_events`].
+//!
+//! Invariant: nothing here decides what a person should have, talks to Graph, or shows a secret; a secret leaves only as a
+//! `secrecy` type, and no error names a person.
+
+mod apply;
+mod audit;
+mod brake;
+mod clock;
+mod connection;
+mod db;
+mod due;
+mod endpoint;
+mod error;
+mod event;
+mod hold;
+pub mod import;
+mod installation;
+mod key_file;
+mod live_worker;
+mod mirror;
+mod record;
+mod review;
+mod rule;
+mod secret;
+mod sql;
+mod subscription;
+mod sweep;
+mod taking;
+mod task;
+pub mod view;
+
+pub use apply::{Applied, Decided, PersonOutcome, Trigger};
+pub use brake::BrakeState;
+pub use clock::Clock;
+pub use connection::health::Trouble;
+pub use connection::{Connection, ConnectionState, NewConnection, NewCredential};
+pub use db::{Store, StoreConfig, Tx};
+pub use due::mark::MarkDue;
+pub use due::settle::{NextLook, SettledDue};
+pub use due::{Due, DueClaim, DueKind, DueReason};
+pub use endpoint::{Endpoint, EndpointState, EndpointSubscription};
+pub use error::StoreError;
+pub use event::{EventOutcome, EventStatus};
+pub use installation::QueueSeen;
+pub use mirror::group::MirroredGroup;
+pub use mirror::listing::ListedPage;
+pub use mirror::{HeldAs, MirroredPerson, People};
+pub use secret::{Keys, MacPurpose, Place};
+pub use subscription::{Resource, Subscription, SubscriptionStatus};
+pub use taking::TakenHints;
+pub use task::{SyncProgress, Task, TaskKind, TaskState, TaskView};

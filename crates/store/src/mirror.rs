@@ -1,0 +1,206 @@
+//! Bringing the mirror up to date: load, let the core merge, write what changed. A handful of statements for any
+//! number of people.
+
+pub(crate) mod group;
+pub(crate) mod listing;
+pub(crate) mod load;
+pub(crate) mod write;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use lockstep_core::brake::CauseClass;
+use lockstep_core::matching::Candidate;
+use lockstep_core::mirror::{MembershipRead, Merged, MirroredUser, PersonRead};
+use lockstep_core::record::Record;
+use lockstep_core::{ConnectionId, ObjectId};
+
+use crate::connection::Connection;
+use crate::db::{Store, Tx};
+use crate::error::StoreError;
+use crate::mirror::load::MirrorRow;
+use crate::record::Reader;
+use crate::sql::{IDS_PER_STATEMENT, sql};
+
+/// A person as the decision needs them: the mirror, the record, and who else stands in the way.
+#[derive(Clone, Debug)]
+pub struct MirroredPerson {
+    /// The directory user after the reads.
+    pub user: MirroredUser,
+    /// The live record linked to them.
+    pub record: Option<Record>,
+    /// Other records of the realm that hold an address or a username this person would take.
+    pub candidates: Vec<Candidate>,
+    /// What became of the reads; all `false` when nothing was read.
+    pub merged: Merged,
+    /// The hold that keeps this person's removal back.
+    pub open_hold: Option<HeldAs>,
+    /// The rules version of the last decision; `None`: never decided.
+    pub decided_version: Option<i64>,
+}
+
+/// Why a person is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldAs {
+    /// A removal of the same class stays held; of another class it is judged anew (semantics, the brake).
+    pub class: CauseClass,
+}
+
+/// Which people to load.
+#[derive(Clone, Copy, Debug)]
+pub enum People<'a> {
+    /// The next so many by id, after this one.
+    After(Option<ObjectId>, usize),
+    /// These.
+    Ids(&'a [ObjectId]),
+}
+
+impl Tx {
+    /// Applies these reads to the mirror by their tickets (G-08) and gives the people back in the order of `reads`,
+    /// with everything a decision needs. Several reads of one person are merged one after the other.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of it stays unless the transaction is committed.
+    pub async fn mirror(&mut self, connection: &Connection, reads: &[PersonRead]) -> Result<Vec<MirroredPerson>, StoreError> {
+        let in_scope = self.group_ids(connection.id).await?;
+        let ids: Vec<ObjectId> = reads.iter().map(|read| read.user).collect::<BTreeSet<_>>().into_iter().collect();
+        let before = Reader::Tx(self).mirror_rows(connection.id, &ids).await?;
+        let mut after = before.clone();
+        let mut merged: BTreeMap<ObjectId, Merged> = BTreeMap::new();
+        for read in reads {
+            let row = after.entry(read.user).or_insert_with(|| MirrorRow::unknown(read.user));
+            let outcome = row.user.merge(&of_scope(read, &in_scope));
+            add(merged.entry(read.user).or_default(), outcome);
+        }
+        self.write_mirror(connection.id, &before, &after).await?;
+        let mut people = Reader::Tx(self).complete(connection, after.into_values().collect()).await?;
+        for person in &mut people {
+            person.merged = merged.get(&person.user.id).copied().unwrap_or_default();
+        }
+        Ok(in_order(people, reads.iter().map(|read| read.user)))
+    }
+
+    /// The same people once more, after [`Tx::apply`] changed their records: what a record that was just linked still needs
+    /// depends on what it holds. What this task read stays fresh.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn look_again(
+        &mut self,
+        connection: &Connection,
+        people: &[&MirroredPerson],
+    ) -> Result<Vec<MirroredPerson>, StoreError> {
+        let ids: Vec<ObjectId> = people.iter().map(|person| person.user.id).collect();
+        let rows = Reader::Tx(self).mirror_rows(connection.id, &ids).await?;
+        let mut again = Reader::Tx(self).complete(connection, rows.into_values().collect()).await?;
+        let before: BTreeMap<ObjectId, &&MirroredPerson> = people.iter().map(|person| (person.user.id, person)).collect();
+        for person in &mut again {
+            if let Some(before) = before.get(&person.user.id) {
+                (person.user.fresh, person.merged) = (before.user.fresh, before.merged);
+            }
+        }
+        Ok(in_order(again, ids.into_iter()))
+    }
+
+    /// The mapped groups and the groups nested in them: only edges to these are kept.
+    pub(crate) async fn group_ids(&mut self, connection: ConnectionId) -> Result<HashSet<ObjectId>, StoreError> {
+        let query = sql("SELECT group_id FROM directory_group WHERE connection_id = ").value(connection);
+        self.all(query).await?.iter().map(|row| row.get("group_id").map(ObjectId)).collect()
+    }
+}
+
+impl Store {
+    /// People as the mirror knows them, by id; nothing is written. Ids the mirror does not know are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn load_people(&self, connection: &Connection, which: People<'_>) -> Result<Vec<MirroredPerson>, StoreError> {
+        let mut reader = Reader::Store(self);
+        let rows = match which {
+            People::Ids(ids) => reader.mirror_rows(connection.id, ids).await?,
+            People::After(after, limit) => {
+                let ids = reader.ids_after(connection.id, after, limit).await?;
+                reader.mirror_rows(connection.id, &ids).await?
+            }
+        };
+        reader.complete(connection, rows.into_values().collect()).await
+    }
+}
+
+/// A read tells of all groups of a person; we keep those in scope.
+fn of_scope(read: &PersonRead, in_scope: &HashSet<ObjectId>) -> PersonRead {
+    let membership = read.membership.as_ref().map(|membership| MembershipRead {
+        groups: membership.groups.iter().filter(|(id, _)| in_scope.contains(id)).map(|(id, direct)| (*id, *direct)).collect(),
+        ..*membership
+    });
+    PersonRead { user: read.user, profile: read.profile.clone(), membership }
+}
+
+/// Several reads of one person: what any of them did.
+fn add(sum: &mut Merged, next: Merged) {
+    sum.profile_applied |= next.profile_applied;
+    sum.membership_applied |= next.membership_applied;
+    sum.returned |= next.returned;
+    sum.lost_and_differs |= next.lost_and_differs;
+}
+
+fn in_order(people: Vec<MirroredPerson>, order: impl Iterator<Item = ObjectId>) -> Vec<MirroredPerson> {
+    let by_id: BTreeMap<ObjectId, MirroredPerson> = people.into_iter().map(|person| (person.user.id, person)).collect();
+    order.filter_map(|id| by_id.get(&id).cloned()).collect()
+}
+
+impl Reader<'_> {
+    async fn ids_after(
+        &mut self,
+        connection: ConnectionId,
+        after: Option<ObjectId>,
+        limit: usize,
+    ) -> Result<Vec<ObjectId>, StoreError> {
+        let query = sql("SELECT user_id FROM directory_user WHERE connection_id = ").value(connection);
+        let query = match after {
+            Some(after) => query.push(" AND user_id > ").value(after),
+            None => query,
+        };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.all(query.push(" ORDER BY user_id LIMIT ").value(limit)).await?;
+        rows.iter().map(|row| row.get("user_id").map(ObjectId)).collect()
+    }
+
+    /// Everything that stands beside the mirror: records, candidates, holds.
+    async fn complete(&mut self, connection: &Connection, rows: Vec<MirrorRow>) -> Result<Vec<MirroredPerson>, StoreError> {
+        let ids: Vec<ObjectId> = rows.iter().map(|row| row.user.id).collect();
+        let mut records = self.linked_records(connection.id, &ids).await?;
+        let record_ids: Vec<_> = records.values().map(|record| record.id).collect();
+        let holds = self.open_holds(&record_ids).await?;
+        let rows: Vec<_> = rows.into_iter().map(|row| {
+            let record = records.remove(&row.user.id);
+            (row, record)
+        }).collect();
+        let mut candidates = self.candidates(connection, &rows).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(row, record)| MirroredPerson {
+                candidates: candidates.remove(&row.user.id).unwrap_or_default(),
+                open_hold: record.as_ref().and_then(|record| holds.get(&record.id).copied()),
+                decided_version: row.decided_version,
+                merged: Merged::default(),
+                user: row.user,
+                record,
+            })
+            .collect())
+    }
+
+    async fn open_holds(
+        &mut self,
+        records: &[lockstep_core::RecordId],
+    ) -> Result<BTreeMap<lockstep_core::RecordId, HeldAs>, StoreError> {
+        let mut holds = BTreeMap::new();
+        for chunk in records.chunks(IDS_PER_STATEMENT) {
+            let query = sql("SELECT record_id, class FROM hold_person WHERE state = 'held' AND record_id IN ");
+            for row in self.all(query.list(chunk.iter().copied())).await? {
+                let class = row.word("hold_person", "class", crate::brake::class_from)?;
+                holds.insert(lockstep_core::RecordId(row.get("record_id")?), HeldAs { class });
+            }
+        }
+        Ok(holds)
+    }
+}

@@ -1,0 +1,174 @@
+//! Reading the mirror: rows into directory users, and the records that stand in their way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_core::matching::{Candidate, CandidateKeys, candidate_keys, email_key};
+use lockstep_core::mirror::{
+    Agreements, CompleteRead, Edge, LossSeen, MembershipFacet, MirroredUser, ProfileFacet, Source,
+};
+use lockstep_core::profile::Profile;
+use lockstep_core::record::Record;
+use lockstep_core::settings::Settings;
+use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp, username};
+
+use crate::connection::Connection;
+use crate::error::StoreError;
+use crate::record::{KeyColumn, Reader};
+use crate::sql::{IDS_PER_STATEMENT, Row, sql};
+
+const T: &str = "directory_user";
+
+/// A row of `directory_user` with its edges.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MirrorRow {
+    pub(crate) user: MirroredUser,
+    pub(crate) decided_version: Option<i64>,
+}
+
+impl MirrorRow {
+    pub(crate) fn unknown(id: ObjectId) -> Self {
+        Self { user: MirroredUser::unknown(id), decided_version: None }
+    }
+}
+
+impl Reader<'_> {
+    /// What the mirror knows of these people, sorted by id.
+    pub(crate) async fn mirror_rows(
+        &mut self,
+        connection: ConnectionId,
+        ids: &[ObjectId],
+    ) -> Result<BTreeMap<ObjectId, MirrorRow>, StoreError> {
+        let mut rows = BTreeMap::new();
+        for chunk in ids.chunks(IDS_PER_STATEMENT) {
+            let query = sql("SELECT user_id, profile_state, profile, profile_source, profile_ticket, profile_read_at, missing_since,
+                in_deleted_items, membership_ticket, membership_read_at, loss_read_at, loss_rules_version, regain_read_at,
+                decided_version FROM directory_user WHERE connection_id = ");
+            let query = query.value(connection).push(" AND user_id IN ").list(chunk.iter().copied());
+            for row in self.all(query).await? {
+                let read = mirror_row_from(&row)?;
+                rows.insert(read.user.id, read);
+            }
+            let query = sql("SELECT user_id, group_id, ticket, direct, present FROM membership WHERE connection_id = ");
+            let query = query.value(connection).push(" AND user_id IN ").list(chunk.iter().copied());
+            for row in self.all(query).await? {
+                let edge = Edge {
+                    ticket: Ticket(row.get("ticket")?),
+                    direct: row.get("direct")?,
+                    present: row.get("present")?,
+                };
+                if let Some(of) = rows.get_mut(&ObjectId(row.get("user_id")?)) {
+                    of.user.membership.edges.insert(ObjectId(row.get("group_id")?), edge);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// By person: other records of the realm that hold an address or a username they would take.
+    pub(crate) async fn candidates(
+        &mut self,
+        connection: &Connection,
+        people: &[(MirrorRow, Option<Record>)],
+    ) -> Result<BTreeMap<ObjectId, Vec<Candidate>>, StoreError> {
+        let keys: Vec<(ObjectId, Option<&Record>, CandidateKeys)> = people
+            .iter()
+            .filter_map(|(row, record)| {
+                let ProfileFacet::Present { profile, .. } = &row.user.profile else { return None };
+                Some((row.user.id, record.as_ref(), candidate_keys(profile, &connection.settings)))
+            })
+            .collect();
+        let emails = all_keys(keys.iter().map(|(_, _, keys)| &keys.emails));
+        let usernames = all_keys(keys.iter().map(|(_, _, keys)| &keys.usernames));
+        let moving = people.iter().filter_map(|(row, _)| row.user.profile.present().map(|profile| (row.user.id, profile)));
+        let moving: BTreeMap<ObjectId, &Profile> = moving.collect();
+        let mut by_email = self.holders(&connection.realm, KeyColumn::Email, &emails).await?;
+        by_email.retain(|_, holder| !gives_up_address(holder, &moving));
+        let mut by_username = self.holders(&connection.realm, KeyColumn::Username, &usernames).await?;
+        by_username.retain(|_, holder| !gives_up_username(holder, &moving, &connection.settings));
+        let mut candidates = BTreeMap::new();
+        for (user, record, keys) in keys {
+            let emails = keys.emails.iter().filter_map(|key| by_email.get(key));
+            let usernames = keys.usernames.iter().filter_map(|key| by_username.get(key));
+            let others = emails.chain(usernames).filter(|candidate| record.is_none_or(|own| own.id != candidate.id));
+            let unique: BTreeMap<_, _> = others.map(|candidate| (candidate.id, candidate.clone())).collect();
+            candidates.insert(user, unique.into_values().collect());
+        }
+        Ok(candidates)
+    }
+}
+
+/// Who owns an address is judged by the current snapshots: a swap among people of one batch meets nobody (semantics).
+fn gives_up_address(holder: &Candidate, moving: &BTreeMap<ObjectId, &Profile>) -> bool {
+    let profile = holder.entra_id.and_then(|user| moving.get(&user));
+    let next = profile.and_then(|profile| email_key(profile));
+    next.is_some() && next != holder.email_key
+}
+
+fn gives_up_username(holder: &Candidate, moving: &BTreeMap<ObjectId, &Profile>, settings: &Settings) -> bool {
+    let profile = holder.entra_id.and_then(|user| moving.get(&user));
+    let next = profile.and_then(|profile| username::of(profile, settings.username).ok().flatten());
+    let keeps = |name: &String| username::keys(name, settings.number_usernames).iter().any(|key| Some(key) == holder.username_key.as_ref());
+    next.is_some_and(|name| !keeps(&name))
+}
+
+fn all_keys<'a>(keys: impl Iterator<Item = &'a BTreeSet<String>>) -> Vec<String> {
+    keys.flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn mirror_row_from(row: &Row) -> Result<MirrorRow, StoreError> {
+    let mut user = MirroredUser::unknown(ObjectId(row.get("user_id")?));
+    user.profile = profile_from(row)?;
+    user.membership = MembershipFacet { edges: BTreeMap::new(), complete: complete_from(row)? };
+    user.agreements = agreements_from(row)?;
+    Ok(MirrorRow { user, decided_version: row.get("decided_version")? })
+}
+
+fn profile_from(row: &Row) -> Result<ProfileFacet, StoreError> {
+    let ticket = Ticket(row.get("profile_ticket")?);
+    let read_at = row.maybe_at("profile_read_at")?;
+    let profile = match row.get::<Option<String>>("profile")? {
+        Some(_) => Some(row.json::<Box<Profile>>(T, "profile")?),
+        None => None,
+    };
+    match (row.get::<String>("profile_state")?.as_str(), read_at, profile) {
+        ("unknown", ..) => Ok(ProfileFacet::Unknown),
+        ("present", Some(read_at), Some(profile)) => {
+            let source = row.word(T, "profile_source", source_from)?;
+            Ok(ProfileFacet::Present { ticket, read_at, source, profile })
+        }
+        ("missing", Some(read_at), last) => Ok(ProfileFacet::Missing {
+            ticket,
+            read_at,
+            first_at: row.maybe_at("missing_since")?.unwrap_or(read_at),
+            in_deleted_items: row.get("in_deleted_items")?,
+            last,
+        }),
+        _ => Err(row.impossible(T, "profile_state")),
+    }
+}
+
+fn complete_from(row: &Row) -> Result<Option<CompleteRead>, StoreError> {
+    let ticket: Option<i64> = row.get("membership_ticket")?;
+    let read_at: Option<Timestamp> = row.maybe_at("membership_read_at")?;
+    Ok(ticket.map(Ticket).zip(read_at).map(|(ticket, read_at)| CompleteRead { ticket, read_at }))
+}
+
+fn agreements_from(row: &Row) -> Result<Agreements, StoreError> {
+    let version: Option<i64> = row.get("loss_rules_version")?;
+    let loss = row.maybe_at("loss_read_at")?.zip(version);
+    Ok(Agreements {
+        loss: loss.map(|(read_at, rules_version)| LossSeen { read_at, rules_version }),
+        regain_at: row.maybe_at("regain_read_at")?,
+    })
+}
+
+pub(crate) const fn source_word(source: Source) -> &'static str {
+    match source {
+        Source::ById => "by_id",
+        Source::Listing => "listing",
+    }
+}
+
+fn source_from(word: &str) -> Option<Source> {
+    [Source::ById, Source::Listing].into_iter().find(|source| source_word(*source) == word)
+}

@@ -1,0 +1,135 @@
+//! Writing what a merge changed, many people at once.
+
+use std::collections::BTreeMap;
+
+use lockstep_core::mirror::{Edge, MirroredUser, ProfileFacet};
+use lockstep_core::{ConnectionId, ObjectId, Timestamp};
+
+use crate::db::Tx;
+use crate::error::StoreError;
+use crate::mirror::load::{MirrorRow, source_word};
+use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
+
+const INSERT_USERS: &str = "INSERT INTO directory_user (connection_id, user_id, profile_state, profile, profile_source,
+    profile_ticket, profile_read_at, missing_since, in_deleted_items, membership_ticket, membership_read_at, created_at) VALUES ";
+
+// The core has compared the tickets already; this is the assertion of G-08 that no smaller ticket is ever written.
+const MERGE_USERS: &str = " ON CONFLICT (connection_id, user_id) DO UPDATE SET profile_state = excluded.profile_state,
+    profile = excluded.profile, profile_source = excluded.profile_source, profile_ticket = excluded.profile_ticket,
+    profile_read_at = excluded.profile_read_at, missing_since = excluded.missing_since,
+    in_deleted_items = excluded.in_deleted_items, membership_ticket = excluded.membership_ticket,
+    membership_read_at = excluded.membership_read_at
+    WHERE excluded.profile_ticket >= directory_user.profile_ticket
+      AND coalesce(excluded.membership_ticket, 0) >= coalesce(directory_user.membership_ticket, 0)";
+
+const INSERT_EDGES: &str = "INSERT INTO membership (connection_id, user_id, group_id, ticket, direct, present) VALUES ";
+const MERGE_EDGES: &str = " ON CONFLICT (connection_id, user_id, group_id) DO UPDATE SET ticket = excluded.ticket,
+    direct = excluded.direct, present = excluded.present WHERE excluded.ticket >= membership.ticket";
+
+impl Tx {
+    /// Writes the facets and edges that differ.
+    pub(crate) async fn write_mirror(
+        &mut self,
+        connection: ConnectionId,
+        before: &BTreeMap<ObjectId, MirrorRow>,
+        after: &BTreeMap<ObjectId, MirrorRow>,
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        let mut users = Vec::new();
+        let mut edges = Vec::new();
+        for (id, row) in after {
+            let old = before.get(id).map(|row| &row.user);
+            if old.map_or_else(|| is_worth_keeping(&row.user), |old| facets_differ(old, &row.user)) {
+                users.push(user_row(connection, &row.user, now));
+            }
+            let known = |group| old.and_then(|old| old.membership.edges.get(group));
+            let changed = row.user.membership.edges.iter().filter(|(group, edge)| known(group) != Some(*edge));
+            edges.extend(changed.map(|(group, edge)| edge_row(connection, *id, *group, edge)));
+        }
+        self.upsert("directory_user", INSERT_USERS, users, MERGE_USERS).await?;
+        self.upsert("membership", INSERT_EDGES, edges, MERGE_EDGES).await
+    }
+
+    async fn upsert(
+        &mut self,
+        table: &'static str,
+        insert: &'static str,
+        rows: Vec<Vec<Bind>>,
+        merge: &'static str,
+    ) -> Result<(), StoreError> {
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let chunk: Vec<_> = rows.by_ref().take(ROWS_PER_STATEMENT).collect();
+            let wanted = chunk.len() as u64;
+            if self.run(sql(insert).rows(chunk).push(merge)).await? != wanted {
+                return Err(StoreError::impossible(table, "ticket", "?"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An id nobody knew, and that Graph does not know either, leaves no trace (TH-08).
+fn is_worth_keeping(user: &MirroredUser) -> bool {
+    !matches!(user.profile, ProfileFacet::Missing { last: None, in_deleted_items: false, .. })
+        || !user.membership.edges.is_empty()
+}
+
+fn facets_differ(old: &MirroredUser, new: &MirroredUser) -> bool {
+    old.profile != new.profile || old.membership.complete != new.membership.complete
+}
+
+fn user_row(connection: ConnectionId, user: &MirroredUser, now: Timestamp) -> Vec<Bind> {
+    let [state, profile, source, ticket, read_at, missing_since, in_deleted_items] = profile_binds(&user.profile);
+    let complete = user.membership.complete;
+    vec![
+        connection.into(),
+        user.id.into(),
+        state,
+        profile,
+        source,
+        ticket,
+        read_at,
+        missing_since,
+        in_deleted_items,
+        complete.map(|read| read.ticket).into(),
+        complete.map(|read| read.read_at).into(),
+        now.into(),
+    ]
+}
+
+fn profile_binds(facet: &ProfileFacet) -> [Bind; 7] {
+    match facet {
+        ProfileFacet::Unknown => [
+            "unknown".into(),
+            Bind::Json(None),
+            Bind::Text(None),
+            0_i64.into(),
+            Bind::Int(None),
+            Bind::Int(None),
+            false.into(),
+        ],
+        ProfileFacet::Present { ticket, read_at, source, profile } => [
+            "present".into(),
+            Bind::json(profile),
+            source_word(*source).into(),
+            (*ticket).into(),
+            (*read_at).into(),
+            Bind::Int(None),
+            false.into(),
+        ],
+        ProfileFacet::Missing { ticket, read_at, first_at, in_deleted_items, last } => [
+            "missing".into(),
+            last.as_ref().map_or(Bind::Json(None), Bind::json),
+            Bind::Text(None),
+            (*ticket).into(),
+            (*read_at).into(),
+            (*first_at).into(),
+            (*in_deleted_items).into(),
+        ],
+    }
+}
+
+fn edge_row(connection: ConnectionId, user: ObjectId, group: ObjectId, edge: &Edge) -> Vec<Bind> {
+    vec![connection.into(), user.into(), group.into(), edge.ticket.into(), edge.direct.into(), edge.present.into()]
+}

@@ -1,0 +1,162 @@
+//! Records as rows: what the decision sees of them, and who else holds an address.
+
+use std::collections::BTreeMap;
+
+use lockstep_core::matching::Candidate;
+use lockstep_core::record::{Kind, Record, Status};
+use lockstep_core::{ConnectionId, ObjectId, RecordId};
+use uuid::Uuid;
+
+use crate::db::{Store, Tx};
+use crate::error::StoreError;
+use crate::sql::{IDS_PER_STATEMENT, Row, Sql, sql};
+
+pub(crate) const COLUMNS: &str = "id, connection_id, realm, kind, status, reasons, role, permissions, email, email_key, username,
+    username_key, display_name, fields, entra_id, root, privileged, in_use, inactive_since";
+
+/// As stored.
+pub(crate) const fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Employee => "employee",
+        Kind::Contact => "contact",
+    }
+}
+
+pub(crate) fn kind_from(word: &str) -> Option<Kind> {
+    [Kind::Employee, Kind::Contact].into_iter().find(|kind| kind_word(*kind) == word)
+}
+
+/// As stored.
+pub(crate) const fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Active => "active",
+        Status::Inactive => "inactive",
+        Status::Archived => "archived",
+    }
+}
+
+pub(crate) fn status_from(word: &str) -> Option<Status> {
+    [Status::Active, Status::Inactive, Status::Archived].into_iter().find(|status| status_word(*status) == word)
+}
+
+pub(crate) fn record_from(row: &Row) -> Result<Record, StoreError> {
+    const T: &str = "record";
+    Ok(Record {
+        id: RecordId(row.get("id")?),
+        connection: row.get::<Option<Uuid>>("connection_id")?.map(ConnectionId),
+        realm: row.get("realm")?,
+        kind: row.word(T, "kind", kind_from)?,
+        status: row.word(T, "status", status_from)?,
+        reasons: row.json(T, "reasons")?,
+        role: row.get("role")?,
+        permissions: row.json(T, "permissions")?,
+        email: row.get("email")?,
+        username: row.get("username")?,
+        display_name: row.get("display_name")?,
+        fields: row.json(T, "fields")?,
+        entra_id: row.get::<Option<Uuid>>("entra_id")?.map(ObjectId),
+        root: row.get("root")?,
+        privileged: row.get("privileged")?,
+        in_use: row.get("in_use")?,
+        inactive_since: row.maybe_at("inactive_since")?,
+    })
+}
+
+pub(crate) fn candidate_from(row: &Row) -> Result<Candidate, StoreError> {
+    const T: &str = "record";
+    Ok(Candidate {
+        id: RecordId(row.get("id")?),
+        kind: row.word(T, "kind", kind_from)?,
+        status: row.word(T, "status", status_from)?,
+        entra_id: row.get::<Option<Uuid>>("entra_id")?.map(ObjectId),
+        realm: row.get("realm")?,
+        root: row.get("root")?,
+        privileged: row.get("privileged")?,
+        email_key: row.get("email_key")?,
+        username_key: row.get("username_key")?,
+    })
+}
+
+/// Whoever asks: a transaction that will write, or a preview that will not. The queries are the same.
+pub(crate) enum Reader<'a> {
+    Tx(&'a mut Tx),
+    Store(&'a Store),
+}
+
+impl Reader<'_> {
+    pub(crate) async fn all(&mut self, query: Sql) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Tx(tx) => tx.all(query).await,
+            Self::Store(store) => store.all("load_people", query).await,
+        }
+    }
+
+    /// The live records linked to these users.
+    pub(crate) async fn linked_records(
+        &mut self,
+        connection: ConnectionId,
+        users: &[ObjectId],
+    ) -> Result<BTreeMap<ObjectId, Record>, StoreError> {
+        let mut records = BTreeMap::new();
+        for chunk in users.chunks(IDS_PER_STATEMENT) {
+            let query = sql("SELECT ").push(COLUMNS).push(" FROM record WHERE status <> 'archived' AND connection_id = ");
+            let query = query.value(connection).push(" AND entra_id IN ").list(chunk.iter().copied());
+            for row in self.all(query).await? {
+                let record = record_from(&row)?;
+                if let Some(user) = record.entra_id {
+                    records.insert(user, record);
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    /// Records of the realm that hold one of these keys in that column.
+    pub(crate) async fn holders(
+        &mut self,
+        realm: &str,
+        column: KeyColumn,
+        keys: &[String],
+    ) -> Result<BTreeMap<String, Candidate>, StoreError> {
+        let mut holders = BTreeMap::new();
+        for chunk in keys.chunks(IDS_PER_STATEMENT) {
+            let query = sql("SELECT ").push(COLUMNS).push(" FROM record WHERE realm = ").value(realm);
+            let query = query.push(" AND ").push(column.as_str()).push(" IN ");
+            for row in self.all(query.list(chunk.iter().map(String::as_str))).await? {
+                holders.insert(row.get(column.as_str())?, candidate_from(&row)?);
+            }
+        }
+        Ok(holders)
+    }
+}
+
+/// The two columns in which addresses and usernames are compared.
+#[derive(Clone, Copy)]
+pub(crate) enum KeyColumn {
+    Email,
+    Username,
+}
+
+impl KeyColumn {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email_key",
+            Self::Username => "username_key",
+        }
+    }
+}
+
+impl Tx {
+    /// Records by id, whoever they are linked to.
+    pub(crate) async fn records_by_id(&mut self, ids: &[RecordId]) -> Result<BTreeMap<RecordId, Record>, StoreError> {
+        let mut records = BTreeMap::new();
+        for chunk in ids.chunks(IDS_PER_STATEMENT) {
+            let query = sql("SELECT ").push(COLUMNS).push(" FROM record WHERE id IN ").list(chunk.iter().copied());
+            for row in self.all(query).await? {
+                let record = record_from(&row)?;
+                records.insert(record.id, record);
+            }
+        }
+        Ok(records)
+    }
+}

@@ -1,0 +1,62 @@
+//! What has had its time is dropped, a little in each transaction.
+
+use std::time::Duration;
+
+use lockstep_core::Timestamp;
+
+use crate::db::Store;
+use crate::error::StoreError;
+use crate::sql::sql;
+
+/// Rows in one transaction: nobody waits long behind a sweep.
+const ROWS: i64 = 200;
+const KEEP_TASKS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const KEEP_WORKERS: Duration = Duration::from_secs(24 * 60 * 60);
+/// A removal older than the longest window of the brake counts nowhere.
+const KEEP_REMOVALS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+const SEEN: &str = "DELETE FROM seen WHERE (connection_id, object_id) IN
+    (SELECT connection_id, object_id FROM seen WHERE seen_at < $1 LIMIT $2)";
+const EDGES_OF_USERS: &str = "DELETE FROM membership WHERE (connection_id, user_id) IN
+    (SELECT connection_id, user_id FROM directory_user WHERE profile_state = 'missing' AND missing_since < $1 LIMIT $2)";
+const USERS: &str = "DELETE FROM directory_user WHERE (connection_id, user_id) IN
+    (SELECT connection_id, user_id FROM directory_user u WHERE profile_state = 'missing' AND missing_since < $1
+     AND NOT EXISTS (SELECT 1 FROM membership m WHERE m.connection_id = u.connection_id AND m.user_id = u.user_id) LIMIT $2)";
+const EDGES_OF_GROUPS: &str = "DELETE FROM membership WHERE (connection_id, group_id) IN
+    (SELECT connection_id, group_id FROM directory_group WHERE state = 'deleted' AND read_at < $1 LIMIT $2)";
+const GROUPS: &str = "DELETE FROM directory_group WHERE (connection_id, group_id) IN
+    (SELECT connection_id, group_id FROM directory_group g WHERE state = 'deleted' AND read_at < $1
+     AND NOT EXISTS (SELECT 1 FROM rule r WHERE r.connection_id = g.connection_id AND r.group_id = g.group_id) LIMIT $2)";
+const TASKS: &str = "DELETE FROM task WHERE id IN (SELECT id FROM task WHERE state <> 'due' AND finished_at < $1 LIMIT $2)";
+const REMOVALS: &str = "DELETE FROM removal WHERE id IN (SELECT id FROM removal WHERE at < $1 LIMIT $2)";
+const WORKERS: &str = "DELETE FROM worker WHERE id IN (SELECT id FROM worker WHERE seen_at < $1 LIMIT $2)";
+
+impl Store {
+    /// Drops ids seen out of scope, mirror rows of the long deleted, finished tasks, workers long gone and what no window
+    /// of the brake counts any more.
+    ///
+    /// # Errors
+    /// When the database cannot be written; what was dropped so far stays dropped.
+    pub async fn sweep_old(&self, now: Timestamp) -> Result<(), StoreError> {
+        let (seen, deleted) = (now - self.timing().seen_keep, now - self.timing().deleted_keep);
+        self.sweep(SEEN, seen).await?;
+        self.sweep(EDGES_OF_USERS, deleted).await?;
+        self.sweep(USERS, deleted).await?;
+        self.sweep(EDGES_OF_GROUPS, deleted).await?;
+        self.sweep(GROUPS, deleted).await?;
+        self.sweep(TASKS, now - KEEP_TASKS).await?;
+        self.sweep(REMOVALS, now - KEEP_REMOVALS).await?;
+        self.sweep(WORKERS, now - KEEP_WORKERS).await
+    }
+
+    async fn sweep(&self, delete: &'static str, before: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let mut tx = self.begin("sweep_old").await?;
+            let gone = tx.run(sql(delete).bind(before).bind(ROWS)).await?;
+            tx.commit().await?;
+            if gone == 0 {
+                return Ok(());
+            }
+        }
+    }
+}

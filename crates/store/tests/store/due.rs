@@ -1,0 +1,186 @@
+//! Due rows: leases, versions, urgency, settles (FA-18, BI-24, design "the way of a change").
+
+use std::time::Duration;
+
+use lockstep_core::timing::Timing;
+use lockstep_store::{ConnectionState, DueKind, DueReason, MarkDue, NextLook, Trouble};
+use uuid::Uuid;
+
+use crate::world::{World, mail, user};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn mark(n: u128, at: lockstep_core::Timestamp, urgent: bool) -> MarkDue {
+    MarkDue {
+        object: user(n),
+        kind: DueKind::User,
+        at,
+        urgent,
+        read_profile: true,
+        read_membership: true,
+        reason: DueReason::Relist,
+    }
+}
+
+async fn marked(world: &World, marks: &[MarkDue]) {
+    let mut tx = world.store.begin("mark").await.unwrap();
+    tx.mark_due(world.connection.id, marks).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn with_hint() -> World {
+    let world = World::new().await;
+    let read = world.read(1, &mail(1), true, &[world.staff]).await;
+    world.sync(&[read]).await.unwrap();
+    world.store.take_hints(&[world.about(1)]).await.unwrap();
+    world
+}
+
+#[tokio::test]
+async fn a_hint_that_comes_during_the_read_keeps_the_row_due() {
+    let world = with_hint().await;
+    let claimed = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    world.store.take_hints(&[world.about(1)]).await.unwrap();
+    let mut tx = world.store.begin("settle").await.unwrap();
+    tx.settle_due(&claimed[0], None, world.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    let due_at = world.store.next_due_at().await.unwrap().expect("still due");
+    assert_eq!(due_at, world.now() + Timing::default().coalesce, "one read per object and 5 s (BI-24)");
+    world.wait(Timing::default().coalesce);
+    let again = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    assert_eq!((again.len(), again[0].attempts), (1, 1));
+}
+
+#[tokio::test]
+async fn a_settled_row_goes_or_is_set_to_its_next_look() {
+    let world = with_hint().await;
+    let claimed = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    let at = world.now() + SECOND * 60;
+    let next = NextLook { at, reason: DueReason::Settle, read_profile: true, read_membership: false, settle_at: None };
+    let mut tx = world.store.begin("settle").await.unwrap();
+    tx.settle_due(&claimed[0], Some(next), world.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.store.next_due_at().await.unwrap(), Some(at));
+    world.wait(SECOND * 60);
+    let settle = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    assert_eq!((settle[0].reason, settle[0].hinted_at), (DueReason::Settle, claimed[0].hinted_at));
+    let mut tx = world.store.begin("settle").await.unwrap();
+    tx.settle_due(&settle[0], None, world.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM due").await, 0);
+}
+
+#[tokio::test]
+async fn a_hint_soon_after_a_read_waits_for_coalesce() {
+    let world = with_hint().await;
+    let claimed = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    let at = world.now() + SECOND * 60;
+    let next = NextLook { at, reason: DueReason::Settle, read_profile: true, read_membership: false, settle_at: None };
+    let mut tx = world.store.begin("settle").await.unwrap();
+    tx.settle_due(&claimed[0], Some(next), world.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    let read_at = world.now();
+    world.wait(SECOND);
+    world.store.take_hints(&[world.about(1)]).await.unwrap();
+    assert_eq!(world.store.next_due_at().await.unwrap(), Some(read_at + Timing::default().coalesce));
+}
+
+#[tokio::test]
+async fn fa_18_a_lease_runs_out_and_another_worker_takes_over() {
+    let world = with_hint().await;
+    let (lost, other) = (Uuid::new_v4(), Uuid::new_v4());
+    assert_eq!(world.store.claim_due(lost, 5).await.unwrap().len(), 1);
+    assert!(world.store.claim_due(other, 5).await.unwrap().is_empty());
+    world.wait(SECOND * 10);
+    world.store.extend_leases(lost).await.unwrap();
+    world.wait(SECOND * 10);
+    assert!(world.store.claim_due(other, 5).await.unwrap().is_empty(), "a worker that lives keeps its work");
+    world.wait(SECOND * 6);
+    let taken_over = world.store.claim_due(other, 5).await.unwrap();
+    assert_eq!((taken_over.len(), taken_over[0].attempts), (1, 2), "the lost attempt is counted (FA-24)");
+}
+
+#[tokio::test]
+async fn released_work_spends_no_attempt() {
+    let world = with_hint().await;
+    let worker = Uuid::new_v4();
+    let claimed = world.store.claim_due(worker, 5).await.unwrap();
+    world.store.release(worker, &claimed).await.unwrap();
+    let again = world.store.claim_due(worker, 5).await.unwrap();
+    assert_eq!(again[0].attempts, 1);
+}
+
+#[tokio::test]
+async fn nothing_of_a_paused_or_waiting_connection_is_claimed() {
+    let world = with_hint().await;
+    let trouble = |state, next_try_at| Trouble { state, reason: "away".into(), remedy: "wait".into(), next_try_at };
+    let later = world.now() + SECOND * 30;
+    world.store.note_connection_trouble(world.connection.id, &trouble(ConnectionState::Degraded, Some(later))).await.unwrap();
+    assert!(world.store.claim_due(Uuid::new_v4(), 5).await.unwrap().is_empty());
+    assert_eq!(world.store.next_due_at().await.unwrap(), Some(later));
+    world.wait(SECOND * 30);
+    let worker = Uuid::new_v4();
+    let claimed = world.store.claim_due(worker, 5).await.unwrap();
+    world.store.release(worker, &claimed).await.unwrap();
+    world.store.note_connection_trouble(world.connection.id, &trouble(ConnectionState::Paused, None)).await.unwrap();
+    world.store.take_hints(&[world.about(1)]).await.unwrap();
+    assert!(world.store.claim_due(Uuid::new_v4(), 5).await.unwrap().is_empty());
+    assert_eq!(world.store.next_due_at().await.unwrap(), None);
+    world.store.note_connection_ok(world.connection.id).await.unwrap();
+    assert!(world.store.claim_due(Uuid::new_v4(), 5).await.unwrap().is_empty(), "a check does not end a pause");
+}
+
+#[tokio::test]
+async fn background_keeps_a_tenth_of_the_places() {
+    let world = World::new().await;
+    let now = world.now();
+    let urgent: Vec<_> = (0..100).map(|n| mark(n, now, true)).collect();
+    let background: Vec<_> = (100..200).map(|n| mark(n, now, false)).collect();
+    marked(&world, &urgent).await;
+    marked(&world, &background).await;
+    let claimed = world.store.claim_due(Uuid::new_v4(), 40).await.unwrap();
+    let of_background = claimed.iter().filter(|due| background.iter().any(|mark| mark.object == due.object)).count();
+    assert_eq!((claimed.len(), of_background), (40, 4));
+    let mut one_by_one = 0;
+    for _ in 0..20 {
+        let claimed = world.store.claim_due(Uuid::new_v4(), 1).await.unwrap();
+        one_by_one += claimed.iter().filter(|due| background.iter().any(|mark| mark.object == due.object)).count();
+    }
+    assert_eq!(one_by_one, 2, "also when places come singly");
+}
+
+#[tokio::test]
+async fn of_two_looks_the_earlier_is_due_and_the_later_is_owed() {
+    let world = World::new().await;
+    let (soon, late) = (world.now() + SECOND * 10, world.now() + SECOND * 300);
+    marked(&world, &[mark(1, late, false)]).await;
+    marked(&world, &[mark(1, soon, true)]).await;
+    world.wait(SECOND * 10);
+    let claimed = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    assert_eq!((claimed[0].due_at, claimed[0].settle_at), (soon, Some(late)));
+}
+
+#[tokio::test]
+async fn a_retried_object_waits_and_a_failed_one_is_shown() {
+    let world = with_hint().await;
+    let claimed = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    let at = world.now() + SECOND * 30;
+    world.store.retry_object(&claimed[0], at, "Graph answered 500").await.unwrap();
+    assert_eq!(world.text("SELECT status FROM event").await, "waiting");
+    assert_eq!(world.store.next_due_at().await.unwrap(), Some(at));
+    world.wait(SECOND * 30);
+    let claimed = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    assert_eq!(claimed[0].attempts, 2);
+    world.store.fail_object(&claimed[0], "the answer has no id").await.unwrap();
+    assert_eq!(world.text("SELECT status || ': ' || reason || ' ' || attempts FROM event").await, "failed: the answer has no id 2");
+    assert_eq!(world.number("SELECT count(*) FROM due").await, 0);
+}
+
+#[tokio::test]
+async fn a_hint_during_the_last_attempt_is_not_given_up_with_it() {
+    let world = with_hint().await;
+    let claimed = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    world.store.take_hints(&[world.about(1)]).await.unwrap();
+    world.store.fail_object(&claimed[0], "gave up").await.unwrap();
+    assert_eq!(world.store.claim_due(Uuid::new_v4(), 5).await.unwrap().len(), 1);
+}

@@ -1,0 +1,13 @@
+//! The store's promises, each against a real SQLite file in a folder of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod apply;
+mod brake;
+mod connection;
+mod due;
+mod event;
+mod mirror;
+mod opening;
+mod taking;
+mod task;
+mod world;

@@ -1,0 +1,180 @@
+//! The mirror obeys tickets, never the order of arrival (G-08, G-09).
+
+use std::time::Duration;
+
+use lockstep_core::mirror::{PersonRead, ProfileFacet, ProfileFound, ProfileRead, Source};
+use lockstep_core::{ObjectId, Ticket};
+use lockstep_store::{ListedPage, MirroredGroup, People};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::world::{World, mail, profile, read_at, rule, user};
+
+async fn mirrored(world: &World, read: PersonRead) {
+    let mut tx = world.store.begin("mirror").await.unwrap();
+    tx.mirror(&world.connection, &[read]).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// G-08: whatever the order of arrival, the read that began last is what the mirror holds.
+    #[test]
+    fn g_08_an_older_ticket_never_overwrites_a_newer(order in Just((1..=6_i64).collect::<Vec<_>>()).prop_shuffle()) {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let world = World::new().await;
+            for ticket in order {
+                let groups = if ticket % 2 == 0 { vec![world.staff] } else { vec![] };
+                let read = read_at(Ticket(ticket), world.now(), 1, &mail(ticket as u128), ticket % 3 == 0, &groups);
+                mirrored(&world, read).await;
+            }
+            let person = world.person(1).await;
+            prop_assert_eq!(person.user.profile.ticket(), Some(Ticket(6)));
+            let newest = mail(6);
+            prop_assert_eq!(person.user.profile.present().unwrap().mail(), Some(newest.as_str()));
+            prop_assert!(person.user.membership.is_present(world.staff));
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn a_losing_read_that_differs_is_reported() {
+    let world = World::new().await;
+    mirrored(&world, read_at(Ticket(5), world.now(), 1, &mail(1), true, &[world.staff])).await;
+    let mut tx = world.store.begin("mirror").await.unwrap();
+    let late = read_at(Ticket(4), world.now(), 1, &mail(1), false, &[]);
+    let people = tx.mirror(&world.connection, &[late]).await.unwrap();
+    assert!(people[0].merged.lost_and_differs);
+}
+
+#[tokio::test]
+async fn people_come_back_in_the_order_of_the_reads() {
+    let world = World::new().await;
+    let mut reads = Vec::new();
+    for n in [3, 1, 2] {
+        reads.push(world.read(n, &mail(n), true, &[world.staff]).await);
+    }
+    let mut tx = world.store.begin("mirror").await.unwrap();
+    let people = tx.mirror(&world.connection, &reads).await.unwrap();
+    assert_eq!(people.iter().map(|person| person.user.id).collect::<Vec<_>>(), [user(3), user(1), user(2)]);
+    assert!(people.iter().all(|person| person.user.fresh.profile && person.user.fresh.membership));
+}
+
+#[tokio::test]
+async fn what_is_read_is_what_is_loaded() {
+    let world = World::new().await;
+    let read = world.read(1, &mail(1), true, &[world.staff]).await;
+    let mut tx = world.store.begin("mirror").await.unwrap();
+    let mut written = tx.mirror(&world.connection, &[read]).await.unwrap().remove(0);
+    tx.commit().await.unwrap();
+    written.user.fresh = Default::default();
+    assert_eq!(world.person(1).await.user, written.user);
+}
+
+#[tokio::test]
+async fn a_404_keeps_its_first_time_and_the_last_profile() {
+    let world = World::new().await;
+    mirrored(&world, world.read(1, &mail(1), true, &[world.staff]).await).await;
+    let gone = |ticket, at| PersonRead {
+        user: user(1),
+        profile: Some(ProfileRead {
+            ticket,
+            read_at: at,
+            source: Source::ById,
+            found: ProfileFound::Missing { in_deleted_items: false },
+        }),
+        membership: None,
+    };
+    let first = world.now();
+    mirrored(&world, gone(world.store.draw_ticket().await.unwrap(), first)).await;
+    world.wait(Duration::from_secs(120));
+    mirrored(&world, gone(world.store.draw_ticket().await.unwrap(), world.now())).await;
+    let person = world.person(1).await;
+    let ProfileFacet::Missing { first_at, read_at, last, .. } = person.user.profile else { panic!("missing") };
+    assert_eq!((first_at, read_at), (first, world.now()));
+    assert_eq!(last.unwrap().mail(), Some(mail(1).as_str()));
+}
+
+#[tokio::test]
+async fn th_08_an_id_that_nobody_knows_leaves_no_trace() {
+    let world = World::new().await;
+    let ticket = world.store.draw_ticket().await.unwrap();
+    let found = ProfileFound::Missing { in_deleted_items: false };
+    let profile = Some(ProfileRead { ticket, read_at: world.now(), source: Source::ById, found });
+    mirrored(&world, PersonRead { user: user(1), profile, membership: None }).await;
+    assert_eq!(world.number("SELECT count(*) FROM directory_user").await, 0);
+}
+
+#[tokio::test]
+async fn only_edges_to_groups_in_scope_are_kept() {
+    let world = World::new().await;
+    let club = ObjectId(Uuid::new_v4());
+    mirrored(&world, world.read(1, &mail(1), true, &[world.staff, club]).await).await;
+    assert_eq!(world.number("SELECT count(*) FROM membership").await, 1);
+}
+
+#[tokio::test]
+async fn g_09_a_listing_gives_and_never_takes() {
+    let world = World::new().await;
+    mirrored(&world, world.read(1, &mail(1), true, &[world.staff]).await).await;
+    let first_ticket = world.store.draw_ticket().await.unwrap();
+    let nested = ObjectId(Uuid::new_v4());
+    let page = ListedPage {
+        group: world.staff,
+        first_ticket,
+        ticket: first_ticket,
+        read_at: world.now(),
+        users: vec![(user(2), Some(profile(2, &mail(2), true)))],
+        groups: vec![nested],
+    };
+    let mut tx = world.store.begin("listing").await.unwrap();
+    let people = tx.mirror_listing(&world.connection, &page).await.unwrap();
+    let missing = tx.missing_from_listing(&world.connection, world.staff, first_ticket).await.unwrap();
+    let groups = tx.groups_in_scope(&world.connection).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(people.len(), 1);
+    assert_eq!(missing, [user(1)], "to be read by id");
+    assert!(world.person(1).await.user.membership.is_present(world.staff));
+    assert!(world.person(2).await.user.membership.is_present(world.staff));
+    assert!(groups.iter().any(|group| group.id == nested));
+}
+
+#[tokio::test]
+async fn an_older_read_of_a_group_does_not_bring_it_back() {
+    let world = World::new().await;
+    let group = |present, ticket| MirroredGroup {
+        id: world.staff,
+        name: "Staff".to_owned(),
+        created_at: None,
+        present,
+        ticket: Ticket(ticket),
+        read_at: world.now(),
+        listed_at: None,
+    };
+    let mut tx = world.store.begin("group").await.unwrap();
+    tx.mirror_group(&world.connection, &group(false, 9)).await.unwrap();
+    tx.mirror_group(&world.connection, &group(true, 8)).await.unwrap();
+    tx.set_group_parents(&world.connection, user(1), &[world.staff, world.staff]).await.unwrap();
+    let known = tx.groups_in_scope(&world.connection).await.unwrap();
+    assert_eq!((known.len(), known[0].present), (1, false));
+}
+
+#[tokio::test]
+async fn people_are_loaded_page_by_page_without_writing() {
+    let mut world = World::new().await;
+    for n in 0..5 {
+        mirrored(&world, world.read(n, &mail(n), true, &[world.staff]).await).await;
+    }
+    world.set_rules(vec![rule(world.staff, 10, "staff"), rule(ObjectId(Uuid::new_v4()), 20, "other")]).await;
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = world.store.load_people(&world.connection, People::After(after, 2)).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.user.id);
+        seen.extend(page.iter().map(|person| person.user.id));
+    }
+    assert_eq!(seen, (0..5).map(user).collect::<Vec<_>>());
+}

@@ -1,0 +1,258 @@
+//! A store in a temporary folder, a clock moved by hand, one connection with one rule, and people to read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use lockstep_core::brake::Judgement;
+use lockstep_core::hint::{Claim, Hint, HintMessage, MemberHint, Subject, VERSION};
+use lockstep_core::mirror::{MembershipRead, PersonRead, ProfileFound, ProfileRead, Source};
+use lockstep_core::plan::{Observed, Plan, PlanContext, plan};
+use lockstep_core::profile::Profile;
+use lockstep_core::record::{Kind, Record};
+use lockstep_core::rule::Rule;
+use lockstep_core::timing::Timing;
+use lockstep_core::{ObjectId, SubscriptionId, Ticket, Timestamp};
+use lockstep_store::{
+    Applied, Clock, Connection, Decided, MirroredPerson, NewConnection, NewCredential, People, Store, StoreConfig,
+    StoreError, Trigger, Tx,
+};
+use secrecy::SecretString;
+use serde_json::json;
+use sqlx::Connection as _;
+use uuid::Uuid;
+
+pub const START: i64 = 1_800_000_000_000_000;
+pub const CLIENT_SECRET: &str = "canary-client-secret-7Qz";
+
+pub struct World {
+    pub store: Store,
+    pub connection: Connection,
+    pub staff: ObjectId,
+    pub folder: tempfile::TempDir,
+    clock: Arc<AtomicI64>,
+}
+
+pub fn config(folder: &tempfile::TempDir, clock: &Arc<AtomicI64>) -> StoreConfig {
+    let micros = Arc::clone(clock);
+    StoreConfig {
+        url: format!("sqlite://{}", folder.path().join("lockstep.db").display()),
+        key_file: folder.path().join("key"),
+        clock: Clock::following(Arc::new(move || micros.load(Ordering::SeqCst))),
+        timing: Timing::default(),
+    }
+}
+
+pub fn new_connection(name: &str) -> NewConnection {
+    NewConnection {
+        name: name.to_owned(),
+        tenant_id: ObjectId(Uuid::new_v4()),
+        domain: "example.org".to_owned(),
+        client_id: Uuid::new_v4().to_string(),
+        credential: NewCredential::ClientSecret(SecretString::from(CLIENT_SECRET)),
+        cloud: "global".to_owned(),
+        realm: None,
+        guests: false,
+        match_domains: vec!["Example.org".to_owned()],
+        test_users: vec![],
+    }
+}
+
+pub fn rule(group: ObjectId, order: i64, role: &str) -> Rule {
+    Rule {
+        group,
+        order,
+        kind: Kind::Employee,
+        role: Some(role.to_owned()),
+        permissions: vec!["read".to_owned()],
+        nested: true,
+        exclude: false,
+        group_name: role.to_owned(),
+        group_created_at: None,
+    }
+}
+
+/// The n-th person of the tenant; the same id in every test.
+pub fn user(n: u128) -> ObjectId {
+    ObjectId(Uuid::from_u128(0x4000_8000_0000_0000_0000 + n))
+}
+
+pub fn mail(n: u128) -> String {
+    format!("person{n}@example.org")
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(AtomicI64::new(START));
+        let store = Store::open(config(&folder, &clock)).await.unwrap();
+        let connection = store.add_connection(new_connection("contoso")).await.unwrap();
+        let staff = ObjectId(Uuid::new_v4());
+        let mut world = Self { store, connection, staff, folder, clock };
+        world.set_rules(vec![rule(staff, 10, "staff")]).await;
+        world.store.note_connection_ok(world.connection.id).await.unwrap();
+        world.finish_first_sync().await;
+        world
+    }
+
+    pub async fn set_rules(&mut self, rules: Vec<Rule>) {
+        let Connection { id, fields, defaults, settings, .. } = &self.connection;
+        self.store.apply_rules(*id, rules, fields, defaults, settings, &[]).await.unwrap();
+        self.reload().await;
+    }
+
+    pub async fn finish_first_sync(&mut self) {
+        let mut tx = self.store.begin("first sync").await.unwrap();
+        tx.note_first_sync(self.connection.id).await.unwrap();
+        tx.commit().await.unwrap();
+        self.reload().await;
+    }
+
+    pub async fn reload(&mut self) {
+        self.connection = self.store.lookup_connection(self.connection.id).await.unwrap().unwrap();
+    }
+
+    /// The same files, opened once more: what another process sees.
+    pub async fn another_process(&self) -> Store {
+        Store::open(config(&self.folder, &self.clock)).await.unwrap()
+    }
+
+    pub fn wait(&self, span: Duration) {
+        self.clock.fetch_add(span.as_micros() as i64, Ordering::SeqCst);
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+
+    /// Reads a person who is enabled and in these groups, both facets by id.
+    pub async fn read(&self, n: u128, mail: &str, enabled: bool, groups: &[ObjectId]) -> PersonRead {
+        let ticket = self.store.draw_ticket().await.unwrap();
+        read_at(ticket, self.now(), n, mail, enabled, groups)
+    }
+
+    /// Mirrors, decides and applies in one transaction, as a worker does.
+    pub async fn sync(&self, reads: &[PersonRead]) -> Result<Applied, StoreError> {
+        let mut tx = self.store.begin("test sync").await?;
+        let people = tx.mirror(&self.connection, reads).await?;
+        let applied = self.decide(&mut tx, &people, reads).await?;
+        tx.commit().await?;
+        Ok(applied)
+    }
+
+    pub async fn decide(&self, tx: &mut Tx, people: &[MirroredPerson], reads: &[PersonRead]) -> Result<Applied, StoreError> {
+        let rules = self.store.rule_set(self.connection.id).await?;
+        let plans: Vec<Plan> = people.iter().map(|person| self.plan(person, &rules)).collect();
+        let decided: Vec<Decided<'_>> = people
+            .iter()
+            .zip(&plans)
+            .zip(reads)
+            .map(|((person, plan), read)| Decided {
+                person,
+                plan,
+                judgement: Judgement::Go,
+                ticket: read.profile.as_ref().unwrap().ticket,
+                read_at: read.profile.as_ref().unwrap().read_at,
+                trigger: Trigger::Hint,
+                rules_version: rules.version,
+            })
+            .collect();
+        tx.apply(&self.connection, &decided).await
+    }
+
+    pub fn plan(&self, person: &MirroredPerson, rules: &lockstep_core::rule::RuleSet) -> Plan {
+        let connection = &self.connection;
+        let observed = Observed {
+            user: &person.user,
+            record: person.record.as_ref(),
+            candidates: &person.candidates,
+            address_owners: None,
+        };
+        let cx = PlanContext {
+            now: self.now(),
+            timing: self.store.timing(),
+            settings: &connection.settings,
+            defaults: &connection.defaults,
+            fields: &connection.fields,
+            guests: connection.guests,
+            first_sync_done: connection.first_sync_at.is_some(),
+            verified_domains: &connection.match_domains,
+            realm: &connection.realm,
+        };
+        plan(&observed, rules, &cx)
+    }
+
+    pub async fn person(&self, n: u128) -> MirroredPerson {
+        self.store.load_people(&self.connection, People::Ids(&[user(n)])).await.unwrap().remove(0)
+    }
+
+    pub async fn record(&self, n: u128) -> Record {
+        self.person(n).await.record.expect("a linked record")
+    }
+
+    /// One number straight from the file.
+    pub async fn number(&self, query: &'static str) -> i64 {
+        let url = format!("sqlite://{}", self.folder.path().join("lockstep.db").display());
+        let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query_scalar(query).fetch_one(&mut db).await.unwrap()
+    }
+
+    pub async fn text(&self, query: &'static str) -> String {
+        let url = format!("sqlite://{}", self.folder.path().join("lockstep.db").display());
+        let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query_scalar(query).fetch_one(&mut db).await.unwrap()
+    }
+
+    pub fn files(&self) -> Vec<PathBuf> {
+        std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    pub fn message(&self, subjects: Vec<Subject>) -> HintMessage {
+        let subscription = SubscriptionId(Uuid::from_u128(7));
+        HintMessage {
+            version: VERSION,
+            id: Uuid::now_v7(),
+            connection: self.connection.id,
+            received_at: self.now(),
+            items: subjects.into_iter().map(|subject| Hint { subscription, subject }).collect(),
+        }
+    }
+
+    pub fn about(&self, n: u128) -> HintMessage {
+        self.message(vec![changed(n)])
+    }
+
+    pub fn members(&self, members: &[(u128, bool)]) -> HintMessage {
+        let members = members.iter().map(|(n, removed)| MemberHint { id: user(*n), removed: *removed }).collect();
+        let subject = Subject::Group { id: self.staff, claim: Claim::Changed, members, truncated: false };
+        self.message(vec![subject])
+    }
+}
+
+pub fn changed(n: u128) -> Subject {
+    Subject::User { id: user(n), claim: Claim::Changed }
+}
+
+pub fn profile(n: u128, mail: &str, enabled: bool) -> Profile {
+    let object = json!({
+        "id": user(n), "accountEnabled": enabled, "userType": "Member", "displayName": format!("Person {n}"),
+        "mail": mail, "userPrincipalName": mail,
+    });
+    Profile::from_graph(Some(user(n)), object.as_object().unwrap().clone()).unwrap()
+}
+
+pub fn read_at(ticket: Ticket, at: Timestamp, n: u128, mail: &str, enabled: bool, groups: &[ObjectId]) -> PersonRead {
+    let found = ProfileFound::Present(Box::new(profile(n, mail, enabled)));
+    PersonRead {
+        user: user(n),
+        profile: Some(ProfileRead { ticket, read_at: at, source: Source::ById, found }),
+        membership: Some(MembershipRead {
+            ticket,
+            read_at: at,
+            source: Source::ById,
+            groups: groups.iter().map(|group| (*group, Some(true))).collect::<BTreeMap<_, _>>(),
+        }),
+    }
+}

@@ -1,0 +1,6 @@
+//! What is shown, and what an import brings in.
+
+mod import;
+mod questions;
+mod shown;
+mod world;
