@@ -1,0 +1,83 @@
+//! What every decision about a connection's people rests on: the connection, its rules, the constants.
+
+use lockstep_core::matching::AddressOwners;
+use lockstep_core::mirror::ProfileFacet;
+use lockstep_core::plan::{self, Observed, Plan, PlanContext};
+use lockstep_core::rule::RuleSet;
+use lockstep_core::timing::Timing;
+use lockstep_core::{ConnectionId, Timestamp};
+use lockstep_store::{Connection, MirroredPerson, Store};
+
+use crate::error::WorkerError;
+
+/// A connection with the rules that held when it was loaded; the commit checks that they still do.
+#[derive(Clone)]
+pub(crate) struct Basis {
+    pub connection: Connection,
+    pub rules: RuleSet,
+    pub timing: Timing,
+}
+
+impl Basis {
+    /// `None`: the connection was removed.
+    pub(crate) async fn load(store: &Store, connection: ConnectionId) -> Result<Option<Self>, WorkerError> {
+        loop {
+            let Some(connection) = store.lookup_connection(connection).await? else {
+                return Ok(None);
+            };
+            let rules = store.rule_set(connection.id).await?;
+            // Two queries: rules applied in between would be judged with the settings of before.
+            if rules.version == connection.rules_version {
+                return Ok(Some(Self { connection, rules, timing: store.timing().clone() }));
+            }
+        }
+    }
+
+    /// A rule that counts only direct members needs to know who is one.
+    pub(crate) fn direct_too(&self) -> bool {
+        self.rules.rules().iter().any(|rule| !rule.nested)
+    }
+
+    /// What follows for one person from what is known now.
+    pub(crate) fn plan(&self, person: &MirroredPerson, owners: Option<&AddressOwners>, now: Timestamp) -> Plan {
+        let observed = Observed {
+            user: &person.user,
+            record: person.record.as_ref(),
+            candidates: &person.candidates,
+            address_owners: owners,
+        };
+        let plan = plan::plan(&observed, &self.rules, &self.context(now));
+        if self.touches(person) { plan } else { untouched(plan, person) }
+    }
+
+    /// With test users named, nobody else is touched.
+    fn touches(&self, person: &MirroredPerson) -> bool {
+        let test_users = &self.connection.test_users;
+        let profile = match &person.user.profile {
+            ProfileFacet::Present { profile, .. } => Some(profile),
+            ProfileFacet::Missing { last, .. } => last.as_ref(),
+            ProfileFacet::Unknown => None,
+        };
+        let name = profile.and_then(|profile| profile.user_principal_name());
+        test_users.is_empty() || name.is_some_and(|name| test_users.iter().any(|user| user.eq_ignore_ascii_case(name)))
+    }
+
+    fn context(&self, now: Timestamp) -> PlanContext<'_> {
+        PlanContext {
+            now,
+            timing: &self.timing,
+            settings: &self.connection.settings,
+            defaults: &self.connection.defaults,
+            fields: &self.connection.fields,
+            guests: self.connection.guests,
+            first_sync_done: self.connection.first_sync_at.is_some(),
+            verified_domains: &self.connection.match_domains,
+            realm: &self.connection.realm,
+        }
+    }
+}
+
+fn untouched(plan: Plan, person: &MirroredPerson) -> Plan {
+    let agreements = person.user.agreements;
+    Plan { steps: Vec::new(), wait: None, ask_address: None, reviews: Vec::new(), agreements, ..plan }
+}

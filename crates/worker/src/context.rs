@@ -1,0 +1,85 @@
+//! What every loop and job of one process shares.
+
+use std::sync::Arc;
+
+use lockstep_core::ConnectionId;
+use lockstep_graph::GraphClient;
+use lockstep_queue::Queue;
+use lockstep_store::{Connection, Store};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use crate::clients::Clients;
+use crate::config::WorkerConfig;
+use crate::error::WorkerError;
+
+/// Shared by every loop of one process; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Context(Arc<Shared>);
+
+pub(crate) struct Shared {
+    /// Who we are in leases.
+    pub id: Uuid,
+    /// Settings.
+    pub config: WorkerConfig,
+    /// The store.
+    pub store: Store,
+    /// The queue of hints.
+    pub queue: Queue,
+    /// Something was marked due.
+    pub due: Notify,
+    /// Something for the scheduler happened.
+    pub schedule: Notify,
+    /// Creating and renewing subscriptions, one at a time in this process.
+    pub subscribing: tokio::sync::Mutex<()>,
+    clients: Clients,
+    stop: watch::Sender<bool>,
+}
+
+impl std::ops::Deref for Context {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Context {
+    pub(crate) fn assemble(config: WorkerConfig, store: Store, queue: Queue) -> Self {
+        Self(Arc::new(Shared {
+            id: Uuid::now_v7(),
+            config,
+            store,
+            queue,
+            due: Notify::new(),
+            schedule: Notify::new(),
+            subscribing: tokio::sync::Mutex::new(()),
+            clients: Clients::default(),
+            stop: watch::Sender::new(false),
+        }))
+    }
+
+    /// The connection's Graph client, checked against its tenant when first made.
+    pub(crate) async fn client(&self, connection: &Connection) -> Result<GraphClient, WorkerError> {
+        self.clients.get(&self.store, connection, &self.config.graph).await
+    }
+
+    pub(crate) fn forget_client(&self, connection: ConnectionId) {
+        self.clients.forget(connection);
+    }
+
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Resolves when the process is asked to stop.
+    pub(crate) async fn stopped(&self) {
+        let mut stop = self.stop.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = stop.wait_for(|asked| *asked).await;
+    }
+}

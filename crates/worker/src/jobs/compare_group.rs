@@ -1,0 +1,199 @@
+//! Compares a group's listing with the mirror: whoever is new is read in full, whoever is missing is read by id. The
+//! listing itself takes nobody's access (G-09).
+
+use std::collections::BTreeSet;
+
+use lockstep_core::{ObjectId, Ticket, Timestamp};
+use lockstep_graph::GraphClient;
+use lockstep_store::{Due, DueKind, DueReason, EventOutcome, ListedPage, MarkDue, MirroredGroup, People, TaskKind, Tx};
+use tracing::info;
+
+use crate::basis::Basis;
+use crate::context::Context;
+use crate::error::WorkerError;
+use crate::jobs::sync_people::{brings_everyone, distinct};
+use crate::listing::{self, Cursor, Fetched, NestedGroup, deleted_group, fetch, read_group, read_nested};
+use crate::read::stamp;
+
+/// A larger group is listed by a task with a checkpoint; about 2,000 members.
+const MOST_PAGES: usize = 3;
+/// Later than any ticket drawn.
+const EVERYONE: Ticket = Ticket(i64::MAX);
+
+/// Looks at one due group.
+pub(crate) async fn run(ctx: &Context, basis: &Basis, client: &GraphClient, due: &Due) -> Result<(), WorkerError> {
+    let group = due.object;
+    let scope = listing::scope(&ctx.store, &basis.connection).await?;
+    let Some(read) = read_group(&ctx.store, client, group).await? else {
+        return gone(ctx, basis, due, &scope).await;
+    };
+    let Some(parents) = client.group_parents(group).await? else {
+        return gone(ctx, basis, due, &scope).await;
+    };
+    let in_scope = is_in_scope(basis, group, &parents, &scope);
+    let found = NestedGroup { group: read, parents };
+    match list(ctx, client, group).await? {
+        Listed::All(pages) => {
+            let nested = nested(ctx, client, &pages, &scope).await?;
+            compare(ctx, basis, due, &found, in_scope, &pages, nested).await
+        }
+        Listed::TooLarge => {
+            ctx.store.start_task(basis.connection.id, TaskKind::ListGroup, Some(group), ctx.store.now()).await?;
+            let mut tx = ctx.store.begin("compare_group").await?;
+            mirror_one(&mut tx, basis, &found).await?;
+            tx.settle_due(due, None, found.group.read_at).await?;
+            Ok(tx.commit().await?)
+        }
+        Listed::NoGroup => gone(ctx, basis, due, &scope).await,
+    }
+}
+
+enum Listed {
+    All(Vec<ListedPage>),
+    TooLarge,
+    NoGroup,
+}
+
+async fn list(ctx: &Context, client: &GraphClient, group: ObjectId) -> Result<Listed, WorkerError> {
+    let mut pages = Vec::new();
+    let mut cursor = Cursor::default();
+    loop {
+        if pages.len() == MOST_PAGES {
+            return Ok(Listed::TooLarge);
+        }
+        match fetch(client, group, &cursor, stamp(&ctx.store).await?).await? {
+            Fetched::NoGroup => return Ok(Listed::NoGroup),
+            Fetched::Page(page, following) => {
+                pages.push(page);
+                let Some(next) = following else {
+                    return Ok(Listed::All(pages));
+                };
+                cursor = next;
+            }
+        }
+    }
+}
+
+/// Mapped, already followed, or standing in a group that is.
+fn is_in_scope(basis: &Basis, group: ObjectId, parents: &[ObjectId], scope: &[MirroredGroup]) -> bool {
+    let followed = |id: &ObjectId| scope.iter().any(|known| known.id == *id && known.present);
+    basis.rules.lookup(group).is_some() || parents.iter().any(followed)
+}
+
+/// Groups inside it that are not followed yet.
+async fn nested(
+    ctx: &Context,
+    client: &GraphClient,
+    pages: &[ListedPage],
+    scope: &[MirroredGroup],
+) -> Result<Vec<NestedGroup>, WorkerError> {
+    let known: BTreeSet<ObjectId> = scope.iter().map(|group| group.id).collect();
+    let mut nested = Vec::new();
+    for id in distinct(pages.iter().flat_map(|page| page.groups.iter().copied())) {
+        if !known.contains(&id) {
+            nested.extend(read_nested(&ctx.store, client, id).await?);
+        }
+    }
+    Ok(nested)
+}
+
+async fn compare(
+    ctx: &Context,
+    basis: &Basis,
+    due: &Due,
+    found: &NestedGroup,
+    in_scope: bool,
+    pages: &[ListedPage],
+    nested: Vec<NestedGroup>,
+) -> Result<(), WorkerError> {
+    let (connection, group) = (&basis.connection, due.object);
+    let listed: BTreeSet<ObjectId> = pages.iter().flat_map(|page| page.users.iter().map(|(id, _)| *id)).collect();
+    let outsiders = if in_scope { BTreeSet::new() } else { strangers(ctx, basis, &listed).await? };
+    let first_ticket = pages.first().map_or(found.group.ticket, |page| page.first_ticket);
+    let mut tx = ctx.store.begin("compare_group").await?;
+    let before: BTreeSet<ObjectId> = tx.missing_from_listing(connection, group, EVERYONE).await?.into_iter().collect();
+    if in_scope {
+        mirror_one(&mut tx, basis, found).await?;
+        for group in &nested {
+            mirror_one(&mut tx, basis, group).await?;
+        }
+        for page in pages {
+            tx.mirror_listing(connection, page).await?;
+        }
+        tx.mark_group_listed(connection, group, ctx.store.now()).await?;
+    }
+    let missing = tx.missing_from_listing(connection, group, first_ticket).await?;
+    let now = ctx.store.now();
+    let mut marks: Vec<MarkDue> = missing.iter().map(|user| mark(*user, DueReason::NotListed, true, now)).collect();
+    // A group that came or went takes everyone below it along, known members included.
+    let everyone = brings_everyone(due);
+    let looked_at = |user: &&ObjectId| (everyone || !before.contains(user)) && !outsiders.contains(user);
+    marks.extend(
+        listed
+            .iter()
+            .filter(looked_at)
+            .filter(|user| !missing.contains(user))
+            .map(|user| mark(*user, DueReason::EnteredScope, everyone, now)),
+    );
+    tx.mark_due(connection.id, &marks).await?;
+    tx.settle_due(due, None, found.group.read_at).await?;
+    tx.settle_events(connection.id, &[(group, found.group.ticket.min(first_ticket), EventOutcome::applied())]).await?;
+    tx.commit().await?;
+    info!(connection.id = %connection.id, group.id = %group, listed = listed.len(), due = marks.len(), "Compared group {group}");
+    ctx.due.notify_one();
+    Ok(())
+}
+
+/// Of a group that is not followed only people we know are looked at: cost follows the people that are managed.
+async fn strangers(
+    ctx: &Context,
+    basis: &Basis,
+    listed: &BTreeSet<ObjectId>,
+) -> Result<BTreeSet<ObjectId>, WorkerError> {
+    let ids: Vec<ObjectId> = listed.iter().copied().collect();
+    let known = ctx.store.load_people(&basis.connection, People::Ids(&ids)).await?;
+    let known: BTreeSet<ObjectId> = known.into_iter().map(|person| person.user.id).collect();
+    Ok(listed.difference(&known).copied().collect())
+}
+
+/// A deleted group's edges name the candidates: each is read by id in full.
+async fn gone(ctx: &Context, basis: &Basis, due: &Due, scope: &[MirroredGroup]) -> Result<(), WorkerError> {
+    let deleted = deleted_group(&ctx.store, due.object, scope).await?;
+    let mut tx = ctx.store.begin("compare_group").await?;
+    let people = mark_deleted(&mut tx, basis, &deleted, scope, ctx.store.now()).await?;
+    tx.settle_due(due, None, deleted.read_at).await?;
+    tx.settle_events(basis.connection.id, &[(due.object, deleted.ticket, EventOutcome::applied())]).await?;
+    tx.commit().await?;
+    info!(connection.id = %basis.connection.id, group.id = %due.object, due = people, "Group {} is deleted", due.object);
+    ctx.due.notify_one();
+    Ok(())
+}
+
+/// Keeps the group as deleted and makes everyone with an edge to it due; how many.
+pub(crate) async fn mark_deleted(
+    tx: &mut Tx,
+    basis: &Basis,
+    deleted: &MirroredGroup,
+    scope: &[MirroredGroup],
+    now: Timestamp,
+) -> Result<usize, WorkerError> {
+    let people = tx.missing_from_listing(&basis.connection, deleted.id, deleted.ticket).await?;
+    if scope.iter().any(|known| known.id == deleted.id) {
+        tx.mirror_group(&basis.connection, deleted).await?;
+    }
+    let marks: Vec<MarkDue> = people.iter().map(|user| mark(*user, DueReason::NotListed, true, now)).collect();
+    tx.mark_due(basis.connection.id, &marks).await?;
+    Ok(marks.len())
+}
+
+/// Mirrors a group and where it stands.
+pub(crate) async fn mirror_one(tx: &mut Tx, basis: &Basis, found: &NestedGroup) -> Result<(), WorkerError> {
+    tx.mirror_group(&basis.connection, &found.group).await?;
+    tx.set_group_parents(&basis.connection, found.group.id, &found.parents).await?;
+    Ok(())
+}
+
+/// A user to be read in full.
+pub(crate) fn mark(object: ObjectId, reason: DueReason, urgent: bool, at: Timestamp) -> MarkDue {
+    MarkDue { object, kind: DueKind::User, at, urgent, read_profile: true, read_membership: true, reason }
+}

@@ -1,0 +1,337 @@
+//! The full sync: pages every mapped group's members into the mirror, then decides everyone. Each step is committed
+//! with its checkpoint: killed at any point it loses at most a page.
+
+use std::collections::BTreeSet;
+
+use lockstep_core::{ConnectionId, ObjectId};
+use lockstep_graph::GraphClient;
+use lockstep_store::{Applied, DueReason, ListedPage, MarkDue, People, StoreError, SyncProgress, Task, Trigger, Tx};
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use crate::basis::Basis;
+use crate::clients::check_tenant;
+use crate::context::Context;
+use crate::error::WorkerError;
+use crate::jobs::compare_group::{mark, mark_deleted, mirror_one};
+use crate::jobs::decide_listed::{PAGE, decide_listed};
+use crate::jobs::subscriptions;
+use crate::listing::{self, Cursor, Fetched, deleted_group, fetch, read_group, read_nested};
+use crate::read::stamp;
+use crate::settle_people::{Occasion, Outcome, Settled};
+use crate::supervise::chain;
+use crate::tasks;
+
+/// A page that clashes this often is decided one by one.
+const RUNS: usize = 3;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Phase {
+    #[default]
+    Begin,
+    Listing,
+    Nested,
+    Deciding,
+    Done,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Checkpoint {
+    phase: Phase,
+    /// Other rules make the sync begin anew.
+    rules_version: i64,
+    /// Nothing had been synced before: removals are one hold.
+    first_sync: bool,
+    /// Mapped groups, and the one that is listed now.
+    groups: Vec<ObjectId>,
+    at: usize,
+    cursor: Cursor,
+    /// Groups found inside them, still to be read.
+    nested: BTreeSet<ObjectId>,
+    /// The last person decided.
+    after: Option<ObjectId>,
+}
+
+struct Sync<'a> {
+    ctx: &'a Context,
+    task: &'a Task,
+    client: GraphClient,
+    basis: Basis,
+    checkpoint: Checkpoint,
+    progress: SyncProgress,
+    /// Requests counted before this run began.
+    requests: u64,
+    sent_before: u64,
+}
+
+/// Goes on with the task from its checkpoint.
+pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
+    let Some(basis) = Basis::load(&ctx.store, task.connection).await? else {
+        return Ok(());
+    };
+    let client = ctx.client(&basis.connection).await?;
+    let sent_before = client.requests_sent();
+    check_tenant(&client, &basis.connection).await?;
+    crate::trouble::note_ok(ctx, &basis.connection).await?;
+    let checkpoint = tasks::resume(task)?;
+    let progress = task.progress.clone();
+    let requests = progress.graph_requests;
+    let mut sync = Sync { ctx, task, client, basis, checkpoint, progress, requests, sent_before };
+    while sync.checkpoint.phase != Phase::Done {
+        if ctx.stopping() {
+            return Err(WorkerError::Stopping);
+        }
+        sync.notice_new_rules().await?;
+        match sync.checkpoint.phase {
+            Phase::Begin => sync.begin().await?,
+            Phase::Listing => sync.list_group().await?,
+            Phase::Nested => sync.read_nested().await?,
+            Phase::Deciding => sync.decide().await?,
+            Phase::Done => {}
+        }
+    }
+    let connection = sync.basis.connection.id;
+    info!(connection.id = %connection, users = sync.progress.users, requests = sync.progress.graph_requests, "Full sync of connection {connection} is complete");
+    Ok(())
+}
+
+impl Sync<'_> {
+    fn connection(&self) -> ConnectionId {
+        self.basis.connection.id
+    }
+
+    /// What was listed or decided under older rules counts for nothing.
+    async fn notice_new_rules(&mut self) -> Result<(), WorkerError> {
+        let Some(basis) = Basis::load(&self.ctx.store, self.connection()).await? else {
+            return Err(WorkerError::Stopping);
+        };
+        self.basis = basis;
+        if self.checkpoint.phase != Phase::Begin && self.checkpoint.rules_version != self.basis.rules.version {
+            info!(connection.id = %self.connection(), "The rules of connection {} changed: its full sync begins anew", self.connection());
+            self.checkpoint = Checkpoint::default();
+        }
+        Ok(())
+    }
+
+    /// Subscriptions first, so that no change falls between the listing and the first notification.
+    async fn begin(&mut self) -> Result<(), WorkerError> {
+        if let Err(failure) = subscriptions::keep(self.ctx, &self.basis.connection, &self.client).await {
+            if failure.is_connection_wide() {
+                return Err(failure);
+            }
+            // The scheduler goes on trying; what is missed until then is a gap.
+            warn!(connection.id = %self.connection(), error = %chain(&failure), "Syncing connection {} without subscriptions", self.connection());
+        }
+        self.checkpoint = Checkpoint {
+            phase: Phase::Listing,
+            rules_version: self.basis.rules.version,
+            first_sync: self.basis.connection.first_sync_at.is_none(),
+            groups: self.basis.rules.groups().collect(),
+            ..Checkpoint::default()
+        };
+        self.progress = SyncProgress {
+            groups_total: self.checkpoint.groups.len() as u64,
+            graph_requests: self.requests,
+            ..SyncProgress::default()
+        };
+        let tx = self.ctx.store.begin("full_sync").await?;
+        self.save(tx).await
+    }
+
+    /// Lists the group the checkpoint stands at to its end.
+    async fn list_group(&mut self) -> Result<(), WorkerError> {
+        let Some(&group) = self.checkpoint.groups.get(self.checkpoint.at) else {
+            return self.all_listed().await;
+        };
+        let store = &self.ctx.store;
+        let Some(read) = read_group(store, &self.client, group).await? else {
+            return self.skip(group).await;
+        };
+        let mut fetched = fetch(&self.client, group, &self.checkpoint.cursor, stamp(store).await?).await?;
+        let mut tx = store.begin("full_sync").await?;
+        tx.mirror_group(&self.basis.connection, &read).await?;
+        tx.commit().await?;
+        loop {
+            let Fetched::Page(page, following) = fetched else {
+                return self.skip(group).await;
+            };
+            let Some(next) = following else {
+                self.write_page(&page, None).await?;
+                return self.group_listed(group, &page).await;
+            };
+            // The next page is fetched while this one is written: Graph's latency is the limit.
+            let (client, ctx) = (self.client.clone(), self.ctx);
+            let place = stamp(&ctx.store).await?;
+            let (written, upcoming) =
+                futures::join!(self.write_page(&page, Some(next.clone())), fetch(&client, group, &next, place));
+            written?;
+            fetched = upcoming?;
+            if ctx.stopping() {
+                return Err(WorkerError::Stopping);
+            }
+        }
+    }
+
+    async fn write_page(&mut self, page: &ListedPage, next: Option<Cursor>) -> Result<(), WorkerError> {
+        let mut tx = self.ctx.store.begin("full_sync").await?;
+        tx.mirror_listing(&self.basis.connection, page).await?;
+        self.checkpoint.nested.extend(page.groups.iter().copied());
+        // The last page stays the checkpoint's until the group is closed: it is fetched once more after a crash.
+        if let Some(next) = next {
+            self.checkpoint.cursor = next;
+        }
+        self.save(tx).await
+    }
+
+    /// Whoever the mirror has and the listing had not is read by id: a listing proves no absence (G-09, FA-16).
+    async fn group_listed(&mut self, group: ObjectId, last: &ListedPage) -> Result<(), WorkerError> {
+        let now = self.ctx.store.now();
+        let mut tx = self.ctx.store.begin("full_sync").await?;
+        let missing = tx.missing_from_listing(&self.basis.connection, group, last.first_ticket).await?;
+        let marks: Vec<MarkDue> = missing.iter().map(|user| mark(*user, DueReason::NotListed, true, now)).collect();
+        tx.mark_due(self.connection(), &marks).await?;
+        tx.mark_group_listed(&self.basis.connection, group, now).await?;
+        self.next_group();
+        self.save(tx).await
+    }
+
+    /// A mapped group that is not there: nobody is in by it, and whoever was is read by id.
+    async fn skip(&mut self, group: ObjectId) -> Result<(), WorkerError> {
+        warn!(connection.id = %self.connection(), group.id = %group, "Mapped group {group} does not exist in Entra: its rule gives nobody access");
+        let scope = listing::scope(&self.ctx.store, &self.basis.connection).await?;
+        let deleted = deleted_group(&self.ctx.store, group, &scope).await?;
+        let mut tx = self.ctx.store.begin("full_sync").await?;
+        mark_deleted(&mut tx, &self.basis, &deleted, &scope, self.ctx.store.now()).await?;
+        self.next_group();
+        self.save(tx).await
+    }
+
+    fn next_group(&mut self) {
+        self.checkpoint.at += 1;
+        self.checkpoint.cursor = Cursor::default();
+        self.progress.groups_listed += 1;
+    }
+
+    async fn all_listed(&mut self) -> Result<(), WorkerError> {
+        self.checkpoint.phase = Phase::Nested;
+        let tx = self.ctx.store.begin("full_sync").await?;
+        self.save(tx).await
+    }
+
+    /// One group found inside a mapped one: from now on hints about it are in scope, and chains can be explained.
+    async fn read_nested(&mut self) -> Result<(), WorkerError> {
+        let Some(group) = self.checkpoint.nested.pop_first() else {
+            self.checkpoint.phase = Phase::Deciding;
+            let mut tx = self.ctx.store.begin("full_sync").await?;
+            tx.note_first_sync(self.connection()).await?;
+            return self.save(tx).await;
+        };
+        let found = read_nested(&self.ctx.store, &self.client, group).await?;
+        let mut tx = self.ctx.store.begin("full_sync").await?;
+        if let Some(found) = found {
+            mirror_one(&mut tx, &self.basis, &found).await?;
+        }
+        self.save(tx).await
+    }
+
+    /// Decides the next people in the order of their ids.
+    async fn decide(&mut self) -> Result<(), WorkerError> {
+        let page = People::After(self.checkpoint.after, PAGE);
+        let people = self.ctx.store.load_people(&self.basis.connection, page).await?;
+        let ids: Vec<ObjectId> = people.iter().map(|person| person.user.id).collect();
+        let Some(last) = ids.last().copied() else {
+            return self.finish().await;
+        };
+        for run in 1.. {
+            match self.decide_these(&ids, last).await {
+                Err(WorkerError::Store(StoreError::Conflict { .. })) if run < RUNS => self.notice_new_rules().await?,
+                Err(WorkerError::Store(StoreError::Conflict { .. })) => {
+                    return self.decide_one_by_one(&ids).await;
+                }
+                ended => return ended,
+            }
+            if self.checkpoint.phase != Phase::Deciding {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody's rows change all the time: everybody else goes on, they are looked at by themselves.
+    async fn decide_one_by_one(&mut self, ids: &[ObjectId]) -> Result<(), WorkerError> {
+        for id in ids {
+            match self.decide_these(&[*id], *id).await {
+                Ok(()) => {}
+                Err(WorkerError::Store(StoreError::Conflict { .. })) => {
+                    self.progress.failed += 1;
+                    self.checkpoint.after = Some(*id);
+                    let mut tx = self.ctx.store.begin("full_sync").await?;
+                    let retry = mark(*id, DueReason::Rules, false, self.ctx.store.now());
+                    tx.mark_due(self.connection(), &[retry]).await?;
+                    self.save(tx).await?;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    async fn decide_these(&mut self, ids: &[ObjectId], last: ObjectId) -> Result<(), WorkerError> {
+        let occasion = Occasion { trigger: Trigger::Sync, first_sync: self.checkpoint.first_sync };
+        let Settled { tx, applied, outcomes } =
+            decide_listed(self.ctx, &self.client, &self.basis, ids, occasion).await?;
+        let before = self.progress.clone();
+        self.count(&applied, &outcomes);
+        self.checkpoint.after = Some(last);
+        let saved = self.save(tx).await;
+        if saved.is_err() {
+            self.progress = before;
+        }
+        self.ctx.due.notify_one();
+        saved
+    }
+
+    fn count(&mut self, applied: &Applied, outcomes: &[Outcome]) {
+        let in_scope = outcomes.iter().filter(|outcome| is_in_a_group(outcome)).count();
+        let progress = &mut self.progress;
+        progress.users += in_scope as u64;
+        progress.created += applied.created;
+        progress.linked += applied.linked;
+        progress.updated += applied.updated;
+        progress.deactivated += applied.deactivated;
+        progress.held += applied.held;
+        progress.reviews += applied.reviews;
+    }
+
+    async fn finish(&mut self) -> Result<(), WorkerError> {
+        self.progress.graph_requests = self.requests_so_far();
+        self.progress.step = "done".to_owned();
+        let mut tx = self.ctx.store.begin("full_sync").await?;
+        tx.finish_task(self.task, &self.progress).await?;
+        tx.commit().await?;
+        self.checkpoint.phase = Phase::Done;
+        Ok(())
+    }
+
+    fn requests_so_far(&self) -> u64 {
+        self.requests + self.client.requests_sent().saturating_sub(self.sent_before)
+    }
+
+    /// Commits a step together with the place to go on from.
+    async fn save(&mut self, mut tx: Tx) -> Result<(), WorkerError> {
+        self.progress.graph_requests = self.requests_so_far();
+        self.progress.step = match self.checkpoint.phase {
+            Phase::Begin | Phase::Listing => "listing groups",
+            Phase::Nested => "reading nested groups",
+            Phase::Deciding | Phase::Done => "deciding",
+        }
+        .to_owned();
+        tx.checkpoint_task(self.task, &tasks::checkpoint(&self.checkpoint)?, &self.progress).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+fn is_in_a_group(outcome: &Outcome) -> bool {
+    outcome.person.user.membership.edges.values().any(|edge| edge.present)
+}

@@ -1,0 +1,230 @@
+//! The one path: reads meet the mirror, `core` decides, the brake judges, one transaction applies. Whoever made the
+//! reads adds what it owes (due rows, events, a checkpoint) to the same transaction and commits.
+
+use lockstep_core::brake::{self, CauseClass, Judgement, Removal};
+use lockstep_core::mirror::{PersonRead, ProfileFound};
+use lockstep_core::plan::{Plan, Step};
+use lockstep_core::record::Status;
+use lockstep_core::{RecordId, Ticket, Timestamp};
+use lockstep_graph::GraphClient;
+use lockstep_store::{Applied, Decided, MirroredPerson, PersonOutcome, Store, Trigger, Tx};
+
+use crate::answers::Answers;
+use crate::basis::Basis;
+use crate::error::WorkerError;
+
+/// An answer about an address can lead to one more question when the profile changed meanwhile; more often than this
+/// the person waits for the next look.
+const ROUNDS_OF_QUESTIONS: usize = 3;
+
+/// Why people are looked at, and under what circumstances.
+#[derive(Clone, Copy)]
+pub(crate) struct Occasion {
+    pub trigger: Trigger,
+    /// The connection's first sync: its removals are one hold.
+    pub first_sync: bool,
+}
+
+/// What one look at one person came to.
+pub(crate) struct Outcome {
+    pub person: MirroredPerson,
+    pub plan: Plan,
+    pub result: PersonOutcome,
+}
+
+/// The effects of many looks, not yet committed.
+pub(crate) struct Settled {
+    pub tx: Tx,
+    pub applied: Applied,
+    /// In the order of the reads.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// A read of one person and its place in the order of reads.
+#[derive(Clone)]
+pub(crate) struct Look {
+    pub read: PersonRead,
+    pub ticket: Ticket,
+    pub read_at: Timestamp,
+}
+
+/// Brings these people up to date: everything but the commit.
+pub(crate) async fn settle_people(
+    store: &Store,
+    client: &GraphClient,
+    basis: &Basis,
+    looks: &[Look],
+    occasion: Occasion,
+) -> Result<Settled, WorkerError> {
+    let reads: Vec<PersonRead> = looks.iter().map(|look| look.read.clone()).collect();
+    let mut answers = Answers::default();
+    let mut rounds = 0;
+    loop {
+        let mut tx = store.begin("settle_people").await?;
+        let people = tx.mirror(&basis.connection, &reads).await?;
+        let now = store.now();
+        let plans: Vec<Plan> = people.iter().map(|person| answers.plan(basis, person, now)).collect();
+        let questions = answers.questions(basis, &people, &plans);
+        if questions.are_none() || rounds == ROUNDS_OF_QUESTIONS {
+            return apply(tx, basis, looks, people, plans, now, occasion).await;
+        }
+        // Nobody may wait for the database while Graph answers us.
+        drop(tx);
+        answers.ask(client, questions).await?;
+        rounds += 1;
+    }
+}
+
+/// Judges and applies; whoever was linked by it is looked at once more, since what else must change depends on what
+/// their record holds.
+async fn apply(
+    mut tx: Tx,
+    basis: &Basis,
+    looks: &[Look],
+    people: Vec<MirroredPerson>,
+    plans: Vec<Plan>,
+    now: Timestamp,
+    occasion: Occasion,
+) -> Result<Settled, WorkerError> {
+    let (mut applied, mut outcomes) = apply_once(&mut tx, basis, looks, people, plans, occasion).await?;
+    let linked: Vec<usize> = (0..outcomes.len()).filter(|place| links(&outcomes[*place].plan)).collect();
+    if !linked.is_empty() {
+        let again: Vec<Look> = linked.iter().map(|place| looks[*place].without_read()).collect();
+        let reads: Vec<PersonRead> = again.iter().map(|look| look.read.clone()).collect();
+        let people = tx.mirror(&basis.connection, &reads).await?;
+        let plans = people.iter().map(|person| basis.plan(person, None, now)).collect();
+        let (more, later) = apply_once(&mut tx, basis, &again, people, plans, occasion).await?;
+        applied.deactivated += more.deactivated;
+        applied.held += more.held;
+        applied.reviews += more.reviews;
+        for (place, outcome) in linked.into_iter().zip(later) {
+            outcomes[place].take_over(outcome);
+        }
+    }
+    Ok(Settled { tx, applied, outcomes })
+}
+
+async fn apply_once(
+    tx: &mut Tx,
+    basis: &Basis,
+    looks: &[Look],
+    people: Vec<MirroredPerson>,
+    plans: Vec<Plan>,
+    occasion: Occasion,
+) -> Result<(Applied, Vec<Outcome>), WorkerError> {
+    let judgements = judge(tx, basis, &people, &plans, occasion.first_sync).await?;
+    let applied =
+        tx.apply(&basis.connection, &decisions(&people, &plans, judgements, looks, basis, occasion.trigger)).await?;
+    let outcomes = people
+        .into_iter()
+        .zip(plans)
+        .zip(applied.per_person.iter().copied())
+        .map(|((person, plan), result)| Outcome { person, plan, result })
+        .collect();
+    Ok((applied, outcomes))
+}
+
+fn links(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step, Step::Link { .. }))
+}
+
+impl Look {
+    /// Graph answered 404 to a read by id.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.read.profile.as_ref().is_some_and(|read| matches!(read.found, ProfileFound::Missing { .. }))
+    }
+
+    fn without_read(&self) -> Self {
+        let read = PersonRead { user: self.read.user, profile: None, membership: None };
+        Self { read, ticket: self.ticket, read_at: self.read_at }
+    }
+}
+
+impl Outcome {
+    /// The second look at somebody just linked: what is still to come counts, what was done stays done.
+    fn take_over(&mut self, later: Self) {
+        self.plan.wait = later.plan.wait;
+        self.person = later.person;
+        if later.result == PersonOutcome::Held {
+            self.result = later.result;
+        }
+    }
+}
+
+fn decisions<'a>(
+    people: &'a [MirroredPerson],
+    plans: &'a [Plan],
+    judgements: Vec<Judgement>,
+    looks: &[Look],
+    basis: &Basis,
+    trigger: Trigger,
+) -> Vec<Decided<'a>> {
+    let rules_version = basis.rules.version;
+    people
+        .iter()
+        .zip(plans)
+        .zip(judgements)
+        .zip(looks)
+        .map(|(((person, plan), judgement), look)| Decided {
+            person,
+            plan,
+            judgement,
+            ticket: look.ticket,
+            read_at: look.read_at,
+            trigger,
+            rules_version,
+        })
+        .collect()
+}
+
+/// The brake's word on everyone who would lose access; its row is locked only if there is somebody.
+async fn judge(
+    tx: &mut Tx,
+    basis: &Basis,
+    people: &[MirroredPerson],
+    plans: &[Plan],
+    first_sync: bool,
+) -> Result<Vec<Judgement>, WorkerError> {
+    let mut judgements = vec![Judgement::Go; people.len()];
+    let leaving: Vec<(usize, RecordId, CauseClass)> = people
+        .iter()
+        .zip(plans)
+        .enumerate()
+        .filter_map(|(place, (person, plan))| removal(person, plan).map(|(record, class)| (place, record, class)))
+        .collect();
+    if leaving.is_empty() {
+        return Ok(judgements);
+    }
+    let state = tx.brake_state(&basis.connection).await?;
+    let mut asked = Vec::new();
+    let mut removals = Vec::new();
+    for (place, record, class) in leaving {
+        // Time, attribute changes and settles let nobody out of a hold: only another class of cause is judged anew.
+        if people[place].open_hold.as_ref().is_some_and(|hold| hold.class == class) {
+            judgements[place] = Judgement::Hold { limit: "already held".to_owned() };
+            continue;
+        }
+        asked.push(place);
+        removals.push(Removal { record, class, exempt: state.exempt.contains(&record) });
+    }
+    let limits = &basis.connection.settings.brake;
+    let judged = brake::judge(limits, &state.connection, &state.installation, first_sync, &removals);
+    for (place, judgement) in asked.into_iter().zip(judged) {
+        judgements[place] = judgement;
+    }
+    Ok(judgements)
+}
+
+/// Whose access the plan takes, and for what class of cause.
+fn removal(person: &MirroredPerson, plan: &Plan) -> Option<(RecordId, CauseClass)> {
+    let reasons = plan.steps.iter().find_map(|step| match step {
+        Step::Deactivate { reasons } => Some(reasons),
+        _ => None,
+    })?;
+    let linked = person.record.as_ref().filter(|record| record.status == Status::Active).map(|record| record.id);
+    let linking = plan.steps.iter().find_map(|step| match step {
+        Step::Link { record } => Some(*record),
+        _ => None,
+    });
+    Some((linked.or(linking)?, CauseClass::of(reasons)))
+}

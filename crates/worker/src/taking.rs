@@ -1,0 +1,125 @@
+//! From the queue into the store: one transaction for many messages, then the acknowledgement (G-13).
+
+use std::time::Duration;
+
+use lockstep_core::hint::{self, HintMessage, LifecycleEvent};
+use lockstep_queue::{Taken, Undecodable};
+use lockstep_store::{QueueSeen, TakenHints};
+use tracing::{info, warn};
+
+use crate::context::Context;
+use crate::error::WorkerError;
+
+/// Messages asked for at a time.
+const TAKE: usize = 500;
+/// Items in one transaction: bounds how long the writer of the store is kept.
+const MOST_ITEMS: usize = 2_000;
+/// How long to listen before looking at the queue all the same.
+const LISTEN: Duration = Duration::from_millis(250);
+
+pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
+    if ctx.store.remember_queue(ctx.queue.generation()).await? == QueueSeen::Replaced {
+        catch_up_everybody(&ctx).await?;
+    }
+    while !ctx.stopping() {
+        let taken = ctx.queue.take(TAKE).await?;
+        if taken.is_empty() {
+            tokio::select! {
+                () = ctx.queue.hinted(LISTEN) => {}
+                () = ctx.stopped() => {}
+            }
+            continue;
+        }
+        let tags: Vec<i64> = taken.iter().map(|message| message.tag).collect();
+        if let Err(failure) = take(&ctx, taken).await {
+            // Untaken hints must not wait for their lease while the store is only busy.
+            ctx.queue.give_back(&tags).await;
+            return Err(failure);
+        }
+    }
+    Ok(())
+}
+
+/// Not the queue whose hints were promised: what waited in the other one is lost (FA-05).
+async fn catch_up_everybody(ctx: &Context) -> Result<(), WorkerError> {
+    warn!("The queue of hints is not the one that was there before; every connection is compared in full");
+    for connection in ctx.store.list_connections().await? {
+        ctx.store.mark_gap(connection.id).await?;
+        ctx.store.start_full_sync(connection.id).await?;
+    }
+    Ok(())
+}
+
+async fn take(ctx: &Context, taken: Vec<Taken>) -> Result<(), WorkerError> {
+    let mut messages = Vec::new();
+    let mut tags = Vec::new();
+    let mut items = 0;
+    for Taken { tag, body } in taken {
+        match body {
+            Ok(message) => {
+                items += message.items.len();
+                messages.push(message);
+                tags.push(tag);
+            }
+            Err(unreadable) => park_unreadable(ctx, tag, unreadable).await?,
+        }
+        if items >= MOST_ITEMS {
+            commit(ctx, std::mem::take(&mut messages), std::mem::take(&mut tags)).await?;
+            items = 0;
+        }
+    }
+    commit(ctx, messages, tags).await
+}
+
+/// BI-45: kept where a person can see it, and out of everybody's way.
+async fn park_unreadable(ctx: &Context, tag: i64, unreadable: Undecodable) -> Result<(), WorkerError> {
+    let why = unreadable.why.to_string();
+    let event = ctx.store.park(None, &unreadable.bytes, &why).await?;
+    warn!(event.id = %event, why, "Parked a queue message that cannot be read as event {event}");
+    ctx.queue.ack(&[tag]).await?;
+    Ok(())
+}
+
+async fn commit(ctx: &Context, messages: Vec<HintMessage>, tags: Vec<i64>) -> Result<(), WorkerError> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let taken = ctx.store.take_hints(&messages).await?;
+    for place in &taken.unknown_connection {
+        park_unknown(ctx, &messages[*place]).await?;
+    }
+    answer_lifecycle(ctx, &taken).await?;
+    ctx.queue.ack(&tags).await?;
+    metrics::counter!("lockstep_hints_taken_total", "scope" => "in").increment(taken.accepted);
+    metrics::counter!("lockstep_hints_taken_total", "scope" => "out").increment(taken.ignored);
+    ctx.due.notify_one();
+    Ok(())
+}
+
+async fn park_unknown(ctx: &Context, message: &HintMessage) -> Result<(), WorkerError> {
+    let event = ctx.store.park(None, &hint::encode(message), "no such connection").await?;
+    warn!(event.id = %event, connection.id = %message.connection, "Parked a hint for an unknown connection as event {event}");
+    Ok(())
+}
+
+/// The gap, or the renewal that is due now, was written with the events; the scheduler, in whichever process, does the
+/// rest.
+async fn answer_lifecycle(ctx: &Context, taken: &TakenHints) -> Result<(), WorkerError> {
+    for &(connection, subscription, event) in &taken.lifecycle {
+        info!(connection.id = %connection, subscription.id = %subscription, event = ?event, "Subscription {subscription}: {event:?}");
+        match event {
+            LifecycleEvent::ReauthorizationRequired => {}
+            LifecycleEvent::SubscriptionRemoved => {
+                ctx.store.mark_subscription_gone(subscription).await?;
+                ctx.store.start_full_sync(connection).await?;
+            }
+            LifecycleEvent::Missed | LifecycleEvent::Unknown => {
+                ctx.store.start_full_sync(connection).await?;
+            }
+        }
+    }
+    if !taken.lifecycle.is_empty() {
+        ctx.schedule.notify_one();
+    }
+    Ok(())
+}

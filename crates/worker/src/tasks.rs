@@ -1,0 +1,128 @@
+//! Longer work in steps: claims task rows, keeps their leases, tells what became of them.
+
+use std::time::Duration;
+
+use lockstep_core::ErrorClass;
+use lockstep_core::retry::{RetryPolicy, Verdict};
+use lockstep_store::{Task, TaskKind};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::context::Context;
+use crate::error::WorkerError;
+use crate::jobs::{full_sync, list_group};
+use crate::supervise::chain;
+use crate::trouble::{self, chance};
+
+/// Tasks of one process at a time: they page, and share Graph and the database with the due rows.
+const AT_ONCE: usize = 2;
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Leases last 15 s.
+const EXTEND_EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
+    let mut running = JoinSet::new();
+    while !ctx.stopping() {
+        if running.len() < AT_ONCE
+            && let Some(task) = ctx.store.claim_task(ctx.id).await?
+        {
+            running.spawn(attend(ctx.clone(), task));
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            Some(ended) = running.join_next(), if !running.is_empty() => ended.unwrap_or(Ok(()))?,
+            () = ctx.stopped() => {}
+        }
+    }
+    // Each stops at its next page.
+    while let Some(ended) = running.join_next().await {
+        ended.unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
+
+async fn attend(ctx: Context, task: Task) -> Result<(), WorkerError> {
+    info!(task.id = %task.id, connection.id = %task.connection, attempts = task.attempts, "Task {} begins", task.id);
+    match leased(&ctx, &task).await {
+        Ok(()) => {
+            info!(task.id = %task.id, "Task {} is done", task.id);
+            Ok(())
+        }
+        Err(failure) => failed(&ctx, &task, &failure).await,
+    }
+}
+
+/// Does the work in a task of its own, so that a breakdown is an error like any other, and keeps the lease meanwhile.
+async fn leased(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
+    let mut work = tokio::spawn(work(ctx.clone(), task.clone()));
+    loop {
+        tokio::select! {
+            ended = &mut work => {
+                return ended.unwrap_or_else(|_| {
+                    error!(task.id = %task.id, "Task {} broke down", task.id);
+                    Err(WorkerError::BrokenDown)
+                });
+            }
+            () = tokio::time::sleep(EXTEND_EVERY) => {
+                if !ctx.store.extend_task(ctx.id, task).await? {
+                    // Somebody else goes on with it from the last checkpoint.
+                    work.abort();
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+async fn work(ctx: Context, task: Task) -> Result<(), WorkerError> {
+    match task.kind {
+        TaskKind::FullSync => full_sync::run(&ctx, &task).await,
+        TaskKind::ListGroup => list_group::run(&ctx, &task).await,
+    }
+}
+
+/// A task in trouble goes on from its checkpoint later; only faults of its own spend attempts for good.
+async fn failed(ctx: &Context, task: &Task, failure: &WorkerError) -> Result<(), WorkerError> {
+    let now = ctx.store.now();
+    if matches!(failure, WorkerError::Stopping) {
+        return Ok(ctx.store.retry_task(task, now, "stopped in between").await?);
+    }
+    if failure.is_connection_wide() {
+        let Some(connection) = ctx.store.lookup_connection(task.connection).await? else {
+            return Ok(());
+        };
+        let next_try_at = trouble::note(ctx, &connection, failure).await?;
+        return Ok(ctx.store.retry_task(task, next_try_at, &failure.to_string()).await?);
+    }
+    warn!(task.id = %task.id, error = %chain(failure), "Task {} failed", task.id);
+    let class = match failure.class() {
+        ErrorClass::Bug => ErrorClass::Transient { retry_after: None },
+        class => class,
+    };
+    match RetryPolicy::default().verdict(class, task.attempts, chance()) {
+        Verdict::RetryIn(wait) => ctx.store.retry_task(task, now + wait, &failure.to_string()).await?,
+        Verdict::Fail => {
+            error!(task.id = %task.id, error = %chain(failure), "Gave up task {}", task.id);
+            ctx.store.fail_task(task, &failure.to_string()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The checkpoint of a task; a task that has none yet begins.
+pub(crate) fn resume<T: Default + DeserializeOwned>(task: &Task) -> Result<T, WorkerError> {
+    let empty = task.checkpoint.as_object().is_none_or(serde_json::Map::is_empty);
+    if empty {
+        return Ok(T::default());
+    }
+    serde_json::from_value(task.checkpoint.clone()).map_err(WorkerError::BadCheckpoint)
+}
+
+/// A checkpoint as the store keeps it.
+pub(crate) fn checkpoint<T: Serialize>(checkpoint: &T) -> Result<Value, WorkerError> {
+    serde_json::to_value(checkpoint).map_err(WorkerError::BadCheckpoint)
+}

@@ -1,0 +1,59 @@
+//! A connection in trouble (C5): noted with its remedy, tried again by itself, never a reason to take access.
+
+use lockstep_core::{ErrorClass, Timestamp, retry};
+use lockstep_graph::GraphError;
+use lockstep_store::{Connection, ConnectionState, Trouble};
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::WorkerError;
+use crate::supervise::chain;
+
+/// A number from 0 up to 1, for jitter.
+pub(crate) fn chance() -> f64 {
+    // 53 bits are what a double holds exactly.
+    (Uuid::new_v4().as_u128() as u64 >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Notes that the whole connection is in trouble; its work waits until the returned time.
+pub(crate) async fn note(
+    ctx: &Context,
+    connection: &Connection,
+    failure: &WorkerError,
+) -> Result<Timestamp, WorkerError> {
+    let class = failure.class();
+    let next_try_at = ctx.store.now() + retry::connection_retry(connection.failures.saturating_add(1), class);
+    let state = match class {
+        ErrorClass::Transient { .. } => ConnectionState::Degraded,
+        ErrorClass::Permanent | ErrorClass::Bug => ConnectionState::NeedsAttention,
+    };
+    if state == ConnectionState::NeedsAttention {
+        // The remedy may be a new secret: the next try must begin with what the store holds then.
+        ctx.forget_client(connection.id);
+        error!(connection.id = %connection.id, error = %chain(failure), "Connection {} needs attention", connection.id);
+    } else {
+        warn!(connection.id = %connection.id, error = %chain(failure), "Connection {} is degraded", connection.id);
+    }
+    let trouble =
+        Trouble { state, reason: failure.to_string(), remedy: remedy(failure), next_try_at: Some(next_try_at) };
+    ctx.store.note_connection_trouble(connection.id, &trouble).await?;
+    Ok(next_try_at)
+}
+
+/// Notes that the connection answered; says so when it had been in trouble.
+pub(crate) async fn note_ok(ctx: &Context, connection: &Connection) -> Result<(), WorkerError> {
+    if connection.state == ConnectionState::Active || connection.state == ConnectionState::Paused {
+        return Ok(());
+    }
+    ctx.store.note_connection_ok(connection.id).await?;
+    info!(connection.id = %connection.id, "Connection {} works", connection.id);
+    Ok(())
+}
+
+fn remedy(failure: &WorkerError) -> String {
+    match failure {
+        WorkerError::Graph(error) => GraphError::operator_sentence(error),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,54 @@
+//! Access is never taken in bulk without a person's yes (D6, G-19).
+
+use lockstep_core::ObjectId;
+use lockstep_core::hint::{Claim, Subject};
+use lockstep_core::record::Status;
+use serde_json::json;
+
+use crate::world::{World, minutes, seconds};
+
+/// 200 people: verified revocations are held above max(50, 30 %) in 30 min.
+#[tokio::test]
+async fn g19_a_mass_disable_is_held_above_the_limit_and_nothing_else_is() {
+    let (mut world, _) = World::with_staff().await;
+    let people = world.tenant.seed(200, 200, &["Staff"]).0;
+    world.sync().await;
+    // The percentages are of the people active at the window's start.
+    world.later(minutes(24 * 60 + 31)).await;
+    for person in people.iter().take(100) {
+        world.tenant.patch_user(*person, json!({ "accountEnabled": false })).unwrap();
+    }
+    let hints = people.iter().take(100).map(|id| Subject::User { id: ObjectId(*id), claim: Claim::Changed });
+    world.publish(hints.collect()).await;
+    world.settled().await;
+
+    assert_eq!(world.active().await, 140, "60 went, 40 are held");
+    let held: usize = world.holds().await.iter().map(|hold| hold.people.len()).sum();
+    assert_eq!(held, 40);
+    assert_eq!(world.ledger().await.held, 40);
+
+    // Others go on: a new name reaches a record.
+    world.tenant.patch_user(people[150], json!({ "displayName": "Grace Hopper" })).unwrap();
+    world.told(people[150]).await;
+    assert_eq!(world.record(people[150]).await.unwrap().display_name.as_deref(), Some("Grace Hopper"));
+
+    // Time and settles let nobody out.
+    world.later(minutes(2)).await;
+    world.later(minutes(40)).await;
+    assert_eq!(world.active().await, 140);
+    world.rest().await;
+}
+
+#[tokio::test]
+async fn a_single_leaver_is_never_delayed() {
+    let (mut world, staff) = World::with_staff().await;
+    world.tenant.seed(10, 10, &["Staff"]);
+    let ada = world.hire("Ada", &[staff]);
+    world.sync().await;
+    world.later(seconds(1)).await;
+    world.tenant.patch_user(ada, json!({ "accountEnabled": false })).unwrap();
+    world.told(ada).await;
+    assert_eq!(world.status(ada).await, Some(Status::Inactive));
+    assert!(world.holds().await.is_empty());
+    world.rest().await;
+}

@@ -1,0 +1,92 @@
+//! The full sync: in steps, resumable, deciding everyone.
+
+use lockstep_core::record::{Kind, Status};
+use lockstep_store::TaskState;
+
+use crate::world::{World, employees, eventually, rule, seconds};
+
+/// Stopped in the middle of a listing, it goes on at the page where it was.
+#[tokio::test]
+async fn t8_a_stopped_sync_goes_on_from_its_checkpoint() {
+    let mut world = World::open().await;
+    let (_, groups) = world.tenant.seed(5_000, 5_000, &["Staff"]);
+    world.apply(vec![employees(groups[0])]).await;
+    let task = world.store.start_full_sync(world.connection.id).await.unwrap();
+    world.sim.set_latency(std::time::Duration::from_millis(200));
+    world.work();
+    let pages = || world.requests("GET /groups/{id}/transitiveMembers");
+    eventually("no page is listed", async || pages() >= 3).await;
+    world.rest().await;
+    assert_eq!(world.store.lookup_task(task).await.unwrap().unwrap().state, TaskState::Due);
+
+    world.sim.set_latency(std::time::Duration::ZERO);
+    world.work();
+    eventually("the sync does not end", async || {
+        world.store.lookup_task(task).await.unwrap().unwrap().state == TaskState::Done
+    })
+    .await;
+    assert_eq!(world.active().await, 5_000);
+    let listed = world.requests("GET /groups/{id}/transitiveMembers");
+    assert!(listed <= 6 + 2, "{listed} pages for 6: at most the page under way is fetched again");
+    world.rest().await;
+}
+
+/// People who left while nobody was at work are found, and lose access only by reads by id.
+#[tokio::test]
+async fn a_sync_finds_who_left_meanwhile() {
+    let (mut world, staff) = World::with_staff().await;
+    let (ada, grace) = (world.hire("Ada", &[staff]), world.hire("Grace", &[staff]));
+    let more: Vec<_> = (0..8).map(|place| world.hire(&format!("Person {place}"), &[staff])).collect();
+    world.sync().await;
+    world.tenant.remove_member(staff, ada).unwrap();
+    world.tenant.delete_user(grace, false).unwrap();
+    world.sync().await;
+    world.later(seconds(11)).await;
+    assert_eq!(world.status(ada).await, Some(Status::Inactive));
+    assert_eq!(world.status(grace).await, Some(Status::Inactive));
+    assert_eq!(world.active().await, more.len());
+    world.rest().await;
+}
+
+/// Rules applied during a sync: it begins anew, and everybody is decided by the new ones.
+#[tokio::test]
+async fn new_rules_redo_everybody() {
+    let (mut world, staff) = World::with_staff().await;
+    let ada = world.hire("Ada", &[staff]);
+    world.sync().await;
+    world.apply(vec![rule(staff, 10, Kind::Employee, "engineer")]).await;
+    world.sync().await;
+    assert_eq!(world.record(ada).await.unwrap().role.as_deref(), Some("engineer"));
+    world.rest().await;
+}
+
+/// A mapped group that does not exist gives nobody access and stops nobody else's.
+#[tokio::test]
+async fn a_missing_group_stops_nothing() {
+    let mut world = World::open().await;
+    let staff = world.group("Staff");
+    let ada = world.hire("Ada", &[staff]);
+    world.apply(vec![employees(staff), rule(uuid::Uuid::new_v4(), 1, Kind::Employee, "ghost")]).await;
+    world.work();
+    world.sync().await;
+    assert_eq!(world.record(ada).await.unwrap().role.as_deref(), Some("staff"));
+    world.rest().await;
+}
+
+/// A large group is listed by a task; the hint's event is settled when it ends.
+#[tokio::test]
+async fn a_large_group_is_compared_in_steps() {
+    let (mut world, staff) = World::with_staff().await;
+    world.tenant.seed(3_500, 3_500, &["Staff"]);
+    world
+        .publish(vec![lockstep_core::hint::Subject::Group {
+            id: lockstep_core::ObjectId(staff),
+            claim: lockstep_core::hint::Claim::Changed,
+            members: vec![],
+            truncated: true,
+        }])
+        .await;
+    world.settled().await;
+    eventually("the people do not arrive", async || world.active().await == 3_500).await;
+    world.rest().await;
+}

@@ -1,0 +1,114 @@
+//! A connection in trouble: nobody loses access over it, no attempt is spent, and work goes on by itself (C5).
+
+use lockstep_core::record::Status;
+use lockstep_simulator::Fault;
+use lockstep_store::ConnectionState;
+use serde_json::json;
+
+use crate::world::{World, eventually, minutes, seconds};
+
+/// 401, 403, 429 and 5xx on every route: records unchanged, events wait, then are applied.
+#[tokio::test]
+async fn c5_no_status_of_graph_ever_takes_access_and_none_spends_attempts() {
+    for (status, state) in [
+        (401, ConnectionState::NeedsAttention),
+        (403, ConnectionState::NeedsAttention),
+        (429, ConnectionState::Degraded),
+        (503, ConnectionState::Degraded),
+    ] {
+        let (mut world, staff) = World::with_staff().await;
+        let ada = world.hire("Ada", &[staff]);
+        world.sync().await;
+        world.tenant.patch_user(ada, json!({ "displayName": "Ada Lovelace" })).unwrap();
+        world.sim.set_fault(Fault { status: Some(status), retry_after: Some(1), ..Fault::on("GET /users/{id}") });
+        world.notify(ada).await;
+        eventually("the connection is not in trouble", async || world.reload().await.state == state).await;
+        for _ in 0..15 {
+            world.sim.clock().advance(minutes(61));
+            world.waited().await;
+            assert_eq!(world.status(ada).await, Some(Status::Active), "after {status}");
+        }
+        assert_eq!(world.ledger().await.failed, 0, "{status} spends no attempt");
+        assert!(world.reload().await.remedy.is_some());
+
+        world.sim.clear_faults();
+        eventually("the change does not arrive after the trouble", async || {
+            world.sim.clock().advance(minutes(5));
+            world.record(ada).await.unwrap().display_name.as_deref() == Some("Ada Lovelace")
+        })
+        .await;
+        eventually("the trouble stays noted", async || world.reload().await.state == ConnectionState::Active).await;
+        world.rest().await;
+    }
+}
+
+/// FA-14: a wrong secret needs a person; with the right one work goes on without a restart.
+#[tokio::test]
+async fn fa14_a_refused_secret_needs_attention_and_heals_by_itself() {
+    let mut world = World::open().await;
+    let staff = world.group("Staff");
+    world.apply(vec![crate::world::employees(staff)]).await;
+    let secret = world.tenant.client_secret();
+    world.tenant.set_client_secret("rotated in the portal, not here");
+    let task = world.store.start_full_sync(world.connection.id).await.unwrap();
+    world.work();
+    eventually("nobody is told", async || world.reload().await.state == ConnectionState::NeedsAttention).await;
+    let connection = world.reload().await;
+    assert!(connection.remedy.is_some_and(|remedy| remedy.contains("AADSTS7000215")), "the remedy names the code");
+    assert!(connection.next_try_at.is_some());
+
+    world.tenant.set_client_secret(&secret);
+    world.sim.clock().advance(seconds(121));
+    eventually("the sync does not go on", async || {
+        let view = world.store.lookup_task(task).await.unwrap().unwrap();
+        view.state == lockstep_store::TaskState::Done
+    })
+    .await;
+    assert_eq!(world.reload().await.state, ConnectionState::Active);
+    world.rest().await;
+}
+
+/// BI-45: what cannot be read is parked, everybody else goes on.
+#[tokio::test]
+async fn bi45_a_hint_for_an_unknown_connection_is_parked() {
+    let (mut world, staff) = World::with_staff().await;
+    let ada = world.hire("Ada", &[staff]);
+    let stray = lockstep_core::hint::HintMessage {
+        version: lockstep_core::hint::VERSION,
+        id: uuid::Uuid::now_v7(),
+        connection: lockstep_core::ConnectionId(uuid::Uuid::now_v7()),
+        received_at: world.store.now(),
+        items: Vec::new(),
+    };
+    world.queue.publish(&stray).await.unwrap();
+    world.notify_members(staff, &[(ada, false)]).await;
+    world.settled().await;
+    assert_eq!(world.status(ada).await, Some(Status::Active));
+    assert_eq!(world.events(lockstep_store::view::event::EventStatus::Parked).await.len(), 1);
+    world.rest().await;
+}
+
+/// G-05: what was accepted is accounted for, whatever becomes of it.
+#[tokio::test]
+async fn g05_every_event_has_a_status() {
+    let (mut world, staff) = World::with_staff().await;
+    let people: Vec<_> = (0..30).map(|place| world.hire(&format!("Person {place}"), &[staff])).collect();
+    world.sync().await;
+    world.sim.set_fault(Fault { status: Some(503), probability: 0.3, ..Fault::on("*") });
+    for person in &people {
+        world.tenant.patch_user(*person, json!({ "jobTitle": "Engineer" })).unwrap();
+        world.notify(*person).await;
+    }
+    for _ in 0..5 {
+        world.sim.clock().advance(seconds(31));
+        tokio::task::yield_now().await;
+    }
+    world.sim.clear_faults();
+    eventually("not every event is applied", async || {
+        world.sim.clock().advance(seconds(31));
+        world.ledger().await.applied >= people.len() as u64
+    })
+    .await;
+    assert_eq!(world.ledger().await.failed, 0);
+    world.rest().await;
+}
