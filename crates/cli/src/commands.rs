@@ -1,0 +1,53 @@
+//! The commands, one file each.
+
+pub mod connection;
+pub mod demo;
+pub mod event;
+pub mod hold;
+pub mod migrate;
+pub mod record;
+pub mod review;
+pub mod rule;
+pub mod serve;
+pub mod simulate;
+pub mod subscription;
+
+use clap::Args;
+
+use crate::app::App;
+use crate::args::{Cli, Command};
+use crate::failure::Outcome;
+use crate::logging;
+
+/// How much a listing shows.
+#[derive(Args, Clone, Copy)]
+pub struct Page {
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+}
+
+/// Runs what was typed. The demo and the simulator need no settings, so that they run anywhere.
+pub async fn run(cli: Cli) -> Outcome {
+    match cli.command {
+        Command::Demo(demo) => return demo.run(cli.output).await,
+        Command::Simulate(simulate) => return simulate.run(cli.output).await,
+        _ => {}
+    }
+    let app = App::load(&cli.settings, cli.output)?;
+    if let Command::Serve(serve) = cli.command {
+        return serve.run(&app).await;
+    }
+    logging::start_quiet();
+    match cli.command {
+        Command::Migrate => migrate::run(&app).await,
+        Command::Connection(connection) => connection.run(&app).await,
+        Command::Rule(rule) => rule.run(&app).await,
+        Command::Record(record) => record.run(&app).await,
+        Command::Event(event) => event.run(&app).await,
+        Command::Hold(hold) => hold.run(&app).await,
+        Command::Review(review) => review.run(&app).await,
+        Command::Subscription(subscription) => subscription.run(&app).await,
+        Command::Demo(_) | Command::Simulate(_) | Command::Serve(_) => Ok(()),
+    }
+}

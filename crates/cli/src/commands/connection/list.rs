@@ -1,0 +1,75 @@
+//! `lockstep connection list` and `show`.
+
+use lockstep_store::view::connection::{ConnectionFilter, ConnectionView};
+
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::output::{self, Format, Listing, or_dash};
+
+const LISTING: Listing<'_, ConnectionView> = Listing {
+    columns: &[
+        "name", "tenant", "domain", "state", "active", "inactive", "waiting", "failed", "held", "reviews", "reason",
+    ],
+    row: |connection| {
+        vec![
+            connection.name.clone(),
+            connection.tenant_id.to_string(),
+            connection.domain.clone(),
+            connection.state.as_str().to_owned(),
+            connection.people.active.to_string(),
+            connection.people.inactive.to_string(),
+            connection.waiting.to_string(),
+            connection.failed.to_string(),
+            connection.held.to_string(),
+            connection.reviews.to_string(),
+            or_dash(connection.reason.as_ref()),
+        ]
+    },
+    when_empty: "no connections: add one with `lockstep connection add NAME --tenant … --client-id … --client-secret-file …`",
+};
+
+pub async fn list(app: &App) -> Outcome {
+    let connections = app.store().await?.list_connection_views(&ConnectionFilter::default()).await?;
+    LISTING.print(app.format, &connections)?;
+    if !connections.is_empty() {
+        note_missing_public_url(app);
+    }
+    Ok(())
+}
+
+pub async fn show(app: &App, name: &str) -> Outcome {
+    let connection = app.store().await?.lookup_connection_view(name).await?.ok_or_else(|| {
+        Failure::Failed(format!("there is no connection {name}; `lockstep connection list` shows which there are"))
+    })?;
+    if app.format == Format::Json {
+        return output::json(&connection);
+    }
+    output::line(&output::pairs(&[
+        ("name", connection.name.clone()),
+        ("tenant", connection.tenant_id.to_string()),
+        ("domain", connection.domain.clone()),
+        ("client id", connection.client_id.clone()),
+        ("credential", connection.credential.kind.clone()),
+        ("expires", or_dash(connection.credential.expires_at.as_ref())),
+        ("state", connection.state.as_str().to_owned()),
+        ("since", connection.since.to_string()),
+        ("reason", or_dash(connection.reason.as_ref())),
+        ("remedy", or_dash(connection.remedy.as_ref())),
+        ("next try", or_dash(connection.next_try_at.as_ref())),
+        ("last notification", or_dash(connection.last_notification_at.as_ref())),
+        ("people", format!("{} active, {} inactive", connection.people.active, connection.people.inactive)),
+        ("events", format!("{} waiting, {} failed", connection.waiting, connection.failed)),
+        ("open", format!("{} held, {} reviews", connection.held, connection.reviews)),
+    ]))?;
+    note_missing_public_url(app);
+    Ok(())
+}
+
+/// Without an address that Microsoft can call there are no notifications; somebody looking for them should read why.
+fn note_missing_public_url(app: &App) {
+    if app.settings.public_url.is_none() && app.format == Format::Table {
+        output::note(
+            "note: LOCKSTEP_PUBLIC_URL is not set, so Microsoft is not asked to notify; changes arrive by `lockstep connection sync` only",
+        );
+    }
+}

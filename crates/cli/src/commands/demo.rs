@@ -1,0 +1,111 @@
+//! `lockstep demo`: the main job, in one command.
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use crate::demo::live;
+use crate::demo::screen::Screen;
+use crate::demo::script::{Shown, play, story};
+use crate::demo::world::World;
+use crate::failure::{Failure, Outcome};
+use crate::logging;
+use crate::output::{self, Format};
+
+/// Fewer people, and the safety brake would hold the story's leavers.
+const FEWEST_USERS: u64 = 12;
+const MOST_USERS: u64 = 100_000;
+
+/// What is played.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum SceneName {
+    /// Hired, renamed, moved, removed, disabled, deleted, restored
+    #[default]
+    Story,
+}
+
+#[derive(Args)]
+pub struct Demo {
+    /// People in the simulated tenant
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(FEWEST_USERS..=MOST_USERS))]
+    users: u64,
+    /// End after the story; exit code 0 only if every change arrived
+    #[arg(long)]
+    once: bool,
+    /// What is played
+    #[arg(long, value_enum, default_value_t)]
+    scene: SceneName,
+}
+
+impl Demo {
+    /// JSON is one object at the end, so it always ends after the story.
+    pub async fn run(self, format: Format) -> Outcome {
+        logging::start_quiet();
+        let mut screen = Screen::open(format);
+        screen.title()?;
+        let world = World::start(usize::try_from(self.users).unwrap_or(usize::MAX), &mut screen).await?;
+        let mut shown = Vec::new();
+        let played = tokio::select! {
+            played = self.play(&world, &mut screen, &mut shown, self.once || format == Format::Json) => played,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        };
+        let ended = self.end(&world, &screen, &shown, format);
+        world.stop().await;
+        played.and(ended)
+    }
+
+    async fn play(&self, world: &World, screen: &mut Screen, shown: &mut Vec<Shown>, once: bool) -> Outcome {
+        screen.heading()?;
+        let SceneName::Story = self.scene;
+        for scene in story(world) {
+            shown.push(play(world, &scene, screen).await?);
+        }
+        if once {
+            return Ok(());
+        }
+        screen.say(&invitation(world))?;
+        live::go_on(world, screen, shown).await
+    }
+
+    fn end(&self, world: &World, screen: &Screen, shown: &[Shown], format: Format) -> Outcome {
+        let lost = shown.iter().filter(|shown| !shown.arrived()).count();
+        if format == Format::Json {
+            output::json(&json!({
+                "initial_sync": { "users": world.initial_sync.users, "seconds": world.initial_sync.seconds },
+                "changes": shown,
+            }))?;
+        }
+        screen.say(&summary(world, shown, lost))?;
+        if lost > 0 {
+            return Err(Failure::Failed(format!(
+                "{lost} of {} changes did not arrive; RUST_LOG=info shows more",
+                shown.len()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn summary(world: &World, shown: &[Shown], lost: usize) -> String {
+    let counters = world.simulator.counters();
+    let arrived = match lost {
+        0 => format!("All {} changes arrived.", shown.len()),
+        _ => format!("{} of {} changes arrived.", shown.len() - lost, shown.len()),
+    };
+    format!(
+        "\n  {arrived} First sync: {} people in {:.2} s. Requests to Microsoft in all: {}.\n\n\
+         \x20 Next: `lockstep simulate` and `lockstep serve` in two terminals (the simulator prints what to paste),\n\
+         \x20 or a tenant of your own: `lockstep connection add --help`.\n",
+        world.initial_sync.users, world.initial_sync.seconds, counters.total_requests,
+    )
+}
+
+/// How to change something oneself.
+fn invitation(world: &World) -> String {
+    let (url, person) = (world.simulator.url(), world.company.people.get(1));
+    let id = person.map(|person| person.0.to_string()).unwrap_or_default();
+    format!(
+        "\n  It goes on by chance until Ctrl-C. Change something yourself:\n\
+         \x20   curl -X PATCH {url}/sim/users/{id} -H 'content-type: application/json' -d '{{\"displayName\": \"Alan M. Turing\"}}'\n\
+         \x20   curl {url}/sim/users        # everybody\n"
+    )
+}

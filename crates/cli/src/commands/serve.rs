@@ -1,0 +1,166 @@
+//! `lockstep serve`: the processes that do the lasting work, in one or in several.
+
+use std::io::IsTerminal as _;
+
+use clap::{Args, ValueEnum};
+use lockstep_queue::Queue;
+use lockstep_receiver::{Limits, Receiver, ReceiverConfig, RunningReceiver};
+use lockstep_store::{QueueSeen, Store};
+use lockstep_worker::{Roles, RunningWorker, WorkerConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::health::{Health, HealthListener};
+use crate::logging;
+use crate::output;
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Takes notifications
+    Receiver,
+    /// Reads Microsoft and changes records
+    Worker,
+    /// Keeps subscriptions alive and starts what is owed
+    Renewer,
+}
+
+#[derive(Args)]
+pub struct Serve {
+    /// Only this role; repeat for several [default: all in one process]
+    #[arg(long = "role", value_enum)]
+    roles: Vec<Role>,
+}
+
+/// Everything that runs, and what it runs on.
+struct Running {
+    receiver: Option<RunningReceiver>,
+    worker: Option<RunningWorker>,
+    health: HealthListener,
+    store: Store,
+    queue: Queue,
+}
+
+impl Serve {
+    pub async fn run(self, app: &App) -> Outcome {
+        logging::start();
+        let running = self.start(app).await?;
+        let stop = stop_signal().await;
+        info!("{stop} received: stopping, within 20 s");
+        running.stop().await;
+        info!("Stopped");
+        Ok(())
+    }
+
+    fn plays(&self, role: Role) -> bool {
+        self.roles.is_empty() || self.roles.contains(&role)
+    }
+
+    async fn start(&self, app: &App) -> Result<Running, Failure> {
+        let store = app.store().await?;
+        let queue = app.queue().await?;
+        remember_queue(&store, &queue).await?;
+        let plays_worker = self.plays(Role::Worker) || self.plays(Role::Renewer);
+        let health = Health { store: store.clone(), queue: queue.clone(), expects_worker: plays_worker };
+        let health = HealthListener::start(app.settings.admin_bind, health).await?;
+        let receiver = if self.plays(Role::Receiver) { Some(start_receiver(app, &store, &queue).await?) } else { None };
+        let worker =
+            plays_worker.then(|| lockstep_worker::start(self.worker_config(app), store.clone(), queue.clone()));
+        self.announce(app, &store, receiver.as_ref(), &health).await?;
+        Ok(Running { receiver, worker, health, store, queue })
+    }
+
+    fn worker_config(&self, app: &App) -> WorkerConfig {
+        WorkerConfig {
+            graph: app.graph(),
+            public_url: app.settings.public_url.clone(),
+            roles: Roles { worker: self.plays(Role::Worker), renewer: self.plays(Role::Renewer) },
+            ..WorkerConfig::default()
+        }
+    }
+
+    /// Says where it listens and, on a fresh installation, what comes next.
+    async fn announce(
+        &self,
+        app: &App,
+        store: &Store,
+        receiver: Option<&RunningReceiver>,
+        health: &HealthListener,
+    ) -> Outcome {
+        if let Some(receiver) = receiver {
+            info!(address = %receiver.addr, "Taking notifications on http://{}", receiver.addr);
+        }
+        info!(address = %health.addr(), "Health and metrics on http://{}", health.addr());
+        if app.settings.public_url.is_none() {
+            warn!("LOCKSTEP_PUBLIC_URL is not set: Microsoft is not asked to notify, changes arrive by syncs only");
+        }
+        let connections = store.list_connections().await?;
+        if connections.is_empty() {
+            say_first_step();
+        }
+        for connection in connections.iter().filter(|connection| connection.rules_version == 0) {
+            info!(connection.id = %connection.id, "Connection {} has no rules yet: apply some with `lockstep rule apply`", connection.id);
+        }
+        Ok(())
+    }
+}
+
+fn say_first_step() {
+    const FIRST: &str = "No connection yet. In another terminal, with the same settings: \
+        `lockstep connection add NAME --tenant … --client-id … --client-secret-file …` \
+        (to try it without a tenant: `lockstep simulate`)";
+    if std::io::stderr().is_terminal() {
+        output::note(FIRST);
+    } else {
+        info!("{FIRST}");
+    }
+}
+
+async fn start_receiver(app: &App, store: &Store, queue: &Queue) -> Result<RunningReceiver, Failure> {
+    let bind = app.settings.public_bind;
+    let config = ReceiverConfig { bind, limits: Limits::default() };
+    Receiver::start(config, store.clone(), queue.clone(), store.clock().clone())
+        .await
+        .map_err(|error| Failure::of(format!("starting the receiver on {bind}"), &error))
+}
+
+/// A queue file that is not the one the store knows means that hints were lost (FA-05): everybody is compared.
+async fn remember_queue(store: &Store, queue: &Queue) -> Outcome {
+    if !matches!(store.remember_queue(queue.generation()).await?, QueueSeen::Replaced) {
+        return Ok(());
+    }
+    warn!("The queue is not the one this store knows: hints may be lost, every connection is compared in full");
+    for connection in store.list_connections().await? {
+        store.mark_gap(connection.id).await?;
+    }
+    Ok(())
+}
+
+impl Running {
+    /// The receiver first, so that nothing new comes in; the store last, since all others write into it (FA-33).
+    async fn stop(self) {
+        if let Some(receiver) = self.receiver {
+            receiver.stop().await;
+        }
+        if let Some(worker) = self.worker {
+            worker.stop().await;
+        }
+        self.health.stop().await;
+        self.queue.close().await;
+        self.store.close().await;
+    }
+}
+
+async fn stop_signal() -> &'static str {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the default action of the signals ends the process.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}

@@ -1,0 +1,9 @@
+//! The `lockstep` binary as people and scripts meet it: exit codes, what goes to stdout, which setting wins, and the way
+//! from a fresh folder to records, against a simulator.
+#![allow(clippy::unwrap_used)]
+
+mod connecting;
+mod demo;
+mod serving;
+mod typing;
+mod workbench;

@@ -1,0 +1,232 @@
+//! A folder of its own, a simulator in this process, and the binary beside them.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use lockstep_simulator::{NewGroup, NewUser, Simulator, SimulatorConfig, Tenant};
+use serde_json::Value;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Long enough for a slow machine, short enough for a test that must fail.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Where commands run.
+pub struct Workbench {
+    pub folder: TempDir,
+    simulator: Option<String>,
+    public_bind: String,
+    admin_bind: String,
+}
+
+/// What a command did.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Workbench {
+    /// A fresh folder, no simulator.
+    pub fn fresh() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            simulator: None,
+            public_bind: free_address(),
+            admin_bind: free_address(),
+        }
+    }
+
+    /// A fresh folder and settings that name this simulator.
+    pub fn with(simulator: &Simulator) -> Self {
+        Self { simulator: Some(simulator.url()), ..Self::fresh() }
+    }
+
+    /// The binary, in this folder, with no settings from outside.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("lockstep"));
+        command.current_dir(self.folder.path());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LOCKSTEP_")) {
+            command.env_remove(name);
+        }
+        command
+            .env_remove("RUST_LOG")
+            .env("LOCKSTEP_PUBLIC_BIND", &self.public_bind)
+            .env("LOCKSTEP_ADMIN_BIND", &self.admin_bind);
+        if let Some(url) = &self.simulator {
+            command.env("LOCKSTEP_GRAPH_URL", url).env("LOCKSTEP_LOGIN_URL", url);
+            command.env("LOCKSTEP_PUBLIC_URL", format!("http://{}", self.public_bind));
+        }
+        command
+    }
+
+    /// Runs to the end.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        self.command().args(args).output().unwrap().into()
+    }
+
+    /// Runs to the end with `--output json`; the whole of stdout must be one JSON value.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let ran = self.run(&[args, &["--output", "json"]].concat());
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{args:?}: {error} in {}", ran.stdout))
+    }
+
+    /// Writes a file into the folder.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Connects the tenant as `contoso`.
+    pub fn connect(&self, tenant: &Tenant) -> Ran {
+        self.write("secret", &format!("{}\n", tenant.client_secret()));
+        let (tenant_id, client_id) = (tenant.id().to_string(), tenant.client_id().to_string());
+        self.run(&[
+            "connection",
+            "add",
+            "contoso",
+            "--tenant",
+            &tenant_id,
+            "--client-id",
+            &client_id,
+            "--client-secret-file",
+            "secret",
+        ])
+    }
+
+    /// Starts `serve` and waits until it is ready.
+    pub fn serve(&self) -> Serving {
+        let log = std::fs::File::create(self.path("serve.log")).unwrap();
+        let child = self.command().arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut serving = Serving { child, admin: format!("http://{}", self.admin_bind) };
+        let deadline = Instant::now() + SOON;
+        while !serving.is_ready() {
+            assert!(Instant::now() < deadline, "serve is not ready: {}", read(&self.path("serve.log")));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        serving
+    }
+
+    /// Asks until the records satisfy the condition.
+    pub fn wait_for_records(&self, what: &str, met: impl Fn(&[Value]) -> bool) {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let records = self.json(&["record", "list"]);
+            if met(records.as_array().unwrap()) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{what}: {records:#} {}", read(&self.path("serve.log")));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// A running `serve`; killed when dropped.
+pub struct Serving {
+    child: Child,
+    pub admin: String,
+}
+
+impl Serving {
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        self.child.wait().unwrap().code()
+    }
+
+    /// The body of an admin page, if it answered 200.
+    pub fn page(&self, path: &str) -> Option<String> {
+        use std::io::{Read as _, Write as _};
+        let address = self.admin.strip_prefix("http://").unwrap();
+        let mut stream = std::net::TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.starts_with("HTTP/1.1 200").then(|| answer.split_once("\r\n\r\n").unwrap_or_default().1.to_owned())
+    }
+
+    fn is_ready(&mut self) -> bool {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("serve ended: {status}");
+        }
+        self.page("/readyz").is_some()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A tenant with [`Team::SIZE`] people in its one group and one outside.
+pub struct Team {
+    pub simulator: Simulator,
+    pub tenant: Tenant,
+    pub group: Uuid,
+    pub ada: Uuid,
+    pub alan: Uuid,
+}
+
+impl Team {
+    /// With fewer than six, the brake would hold the second leaver.
+    pub const SIZE: u64 = 8;
+
+    pub async fn start() -> Self {
+        let simulator = Simulator::start(SimulatorConfig::default()).await.unwrap();
+        let tenant = simulator.tenant();
+        let group = tenant.create_group(NewGroup::named("Staff"));
+        let hire = |name: &str| {
+            let user = tenant.create_user(NewUser::named(name));
+            tenant.add_member(group, user).unwrap();
+            user
+        };
+        let (ada, alan) = (hire("Ada Lovelace"), hire("Alan Turing"));
+        for number in 2..Self::SIZE {
+            hire(&format!("Colleague {number}"));
+        }
+        tenant.create_user(NewUser::named("Eve Outside"));
+        Self { simulator, tenant, group, ada, alan }
+    }
+
+    pub fn rules(&self) -> String {
+        format!("[[rule]]\ngroup = \"{}\"\norder = 10\nkind = \"employee\"\nrole = \"Technician\"\n", self.group)
+    }
+}
+
+/// Commands block; the simulator in this process needs its threads meanwhile.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
