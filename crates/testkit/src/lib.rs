@@ -1,0 +1,12 @@
+//! A whole Lockstep against the simulator, in one process, on a clock that tests move.
+//!
+//! Start at [`World::start`]. Everything on the way of a change is the real part: HTTP, tokens, the handshake, the queue,
+//! SQLite.
+//!
+//! Invariant: nothing here sleeps to let something happen; waiting is for a condition, with a deadline.
+
+mod parts;
+mod world;
+
+pub use parts::{Parts, graph_settings, open_parts};
+pub use world::{RuleFor, World};

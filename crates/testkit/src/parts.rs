@@ -1,0 +1,47 @@
+//! Store, queue and receiver in a folder.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use lockstep_core::timing::Timing;
+use lockstep_queue::{Queue, QueueUrl};
+use lockstep_receiver::{Limits, Receiver, ReceiverConfig, RunningReceiver};
+use lockstep_simulator::{SimClock, Simulator};
+use lockstep_store::{Clock, Store, StoreConfig};
+use lockstep_worker::GraphSettings;
+use url::Url;
+
+/// What one installation is made of.
+pub struct Parts {
+    /// SQLite.
+    pub store: Store,
+    /// Embedded.
+    pub queue: Queue,
+    /// On a free port.
+    pub receiver: RunningReceiver,
+}
+
+/// Opens (or opens again) the installation in this folder; its time is the given clock's.
+pub async fn open_parts(folder: &Path, clock: &SimClock, limits: Limits) -> Parts {
+    let followed = clock.clone();
+    let config = StoreConfig {
+        url: format!("sqlite://{}", folder.join("lockstep.db").display()),
+        key_file: folder.join("key"),
+        clock: Clock::following(Arc::new(move || followed.now_micros())),
+        timing: Timing::default(),
+    };
+    let store = Store::open(config).await.expect("the store opens");
+    let queue = Queue::open(&QueueUrl::Embedded(folder.join("queue.db"))).await.expect("the queue opens");
+    store.remember_queue(queue.generation()).await.expect("the store knows its queue");
+    let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let receiver = Receiver::start(ReceiverConfig { bind, limits }, store.clone(), queue.clone(), store.clock().clone());
+    let receiver = receiver.await.expect("the receiver starts");
+    Parts { store, queue, receiver }
+}
+
+/// Graph and login at the simulator.
+pub fn graph_settings(simulator: &Simulator) -> GraphSettings {
+    let url = Url::parse(&simulator.url()).expect("the simulator's address is a URL");
+    GraphSettings { graph_url: Some(url.clone()), login_url: Some(url) }
+}

@@ -1,0 +1,266 @@
+//! One simulated company, connected.
+
+use std::time::Duration;
+
+use lockstep_core::field::FieldMap;
+use lockstep_core::record::{Kind, Record};
+use lockstep_core::rule::Rule;
+use lockstep_core::settings::{Defaults, Settings};
+use lockstep_core::{ObjectId, TaskId, Timestamp};
+use lockstep_queue::Queue;
+use lockstep_receiver::{Limits, RunningReceiver};
+use lockstep_simulator::{NewGroup, NewUser, SimClock, Simulator, SimulatorConfig, Tenant};
+use lockstep_store::view::record::{RecordFilter, RecordView};
+use lockstep_store::{
+    Connection, NewConnection, NewCredential, People, Store, SubscriptionStatus, TaskState, TaskView,
+};
+use lockstep_worker::{RunningWorker, WorkerConfig};
+use secrecy::SecretString;
+use tempfile::TempDir;
+use tokio::time::Instant;
+use url::Url;
+use uuid::Uuid;
+
+use crate::parts::{graph_settings, open_parts};
+
+/// What does not happen in this time is a failure.
+const DEADLINE: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// A rule in short: who is in this group is that.
+pub struct RuleFor {
+    /// The mapped group.
+    pub group: Uuid,
+    /// Lowest wins.
+    pub order: i64,
+    /// Kind of record.
+    pub kind: Kind,
+    /// Role given.
+    pub role: &'static str,
+}
+
+/// A simulated tenant and a Lockstep connected to it.
+pub struct World {
+    /// Microsoft.
+    pub simulator: Simulator,
+    /// The tenant that is connected.
+    pub tenant: Tenant,
+    /// The simulated clock both sides follow.
+    pub clock: SimClock,
+    /// SQLite in a temporary folder.
+    pub store: Store,
+    /// The embedded queue beside it.
+    pub queue: Queue,
+    /// The connection, as it was when it was added.
+    pub connection: Connection,
+    receiver: Option<RunningReceiver>,
+    public_url: Url,
+    worker: Option<RunningWorker>,
+    folder: TempDir,
+}
+
+impl World {
+    /// A tenant without people, connected; the worker is running, there are no rules yet.
+    pub async fn start() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let clock = SimClock::real();
+        let config = SimulatorConfig { clock: clock.clone(), ..SimulatorConfig::default() };
+        let simulator = Simulator::start(config).await.expect("the simulator starts");
+        let tenant = simulator.tenant();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let parts = open_parts(folder.path(), &clock, Limits::default()).await;
+        let connection = parts.store.add_connection(wanted(&tenant)).await.expect("the connection is added");
+        let public_url = Url::parse(&format!("http://{}", parts.receiver.addr)).expect("an address is a URL");
+        let mut world = Self {
+            simulator,
+            tenant,
+            clock,
+            store: parts.store,
+            queue: parts.queue,
+            connection,
+            receiver: Some(parts.receiver),
+            public_url,
+            worker: None,
+            folder,
+        };
+        world.start_worker();
+        world
+    }
+
+    /// Starts a worker; the one before must have been stopped.
+    pub fn start_worker(&mut self) {
+        let config = WorkerConfig {
+            graph: graph_settings(&self.simulator),
+            public_url: Some(self.public_url.clone()),
+            ..WorkerConfig::default()
+        };
+        self.worker = Some(lockstep_worker::start(config, self.store.clone(), self.queue.clone()));
+    }
+
+    /// Stops the worker: hints wait in the queue.
+    pub async fn stop_worker(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.stop().await;
+        }
+    }
+
+    /// Where the receiver listens.
+    pub fn receiver_url(&self) -> &Url {
+        &self.public_url
+    }
+
+    /// Where the installation's files are.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// A group in the tenant.
+    pub fn group(&self, name: &str) -> Uuid {
+        self.tenant.create_group(NewGroup::named(name))
+    }
+
+    /// A person in these groups.
+    pub fn hire(&self, name: &str, groups: &[Uuid]) -> Uuid {
+        let user = self.tenant.create_user(NewUser::named(name));
+        for group in groups {
+            self.tenant.add_member(*group, user).expect("the group exists");
+        }
+        user
+    }
+
+    /// Puts rules in force and syncs everyone; waits until the subscriptions stand and nothing is left to do.
+    pub async fn map(&self, rules: &[RuleFor]) {
+        let rules = rules.iter().map(rule).collect();
+        self.apply_rules(rules, &Settings::default()).await;
+        self.sync().await;
+        self.subscribed().await;
+        self.settle().await;
+    }
+
+    /// Puts rules in force; nobody is exempt from the brake.
+    pub async fn apply_rules(&self, rules: Vec<Rule>, settings: &Settings) {
+        let (fields, defaults) = (FieldMap::default(), Defaults::default());
+        let applied = self.store.apply_rules(self.connection.id, rules, &fields, &defaults, settings, &[]).await;
+        applied.expect("the rules are applied");
+    }
+
+    /// A full sync, to its end.
+    pub async fn sync(&self) -> TaskView {
+        let task = self.store.start_full_sync(self.connection.id).await.expect("the sync starts");
+        self.finished(task).await
+    }
+
+    /// Waits for a task to end.
+    pub async fn finished(&self, task: TaskId) -> TaskView {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let view = self.store.lookup_task(task).await.expect("the store answers").expect("the task is kept");
+            if view.state != TaskState::Due {
+                return view;
+            }
+            assert!(Instant::now() < deadline, "the task did not end: {:?}", view.reason);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until both subscriptions stand and the catch-up they ask for is done.
+    pub async fn subscribed(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let subscriptions = self.store.list_subscriptions(Some(self.connection.id)).await.expect("the store answers");
+            let active = subscriptions.iter().filter(|one| one.status == SubscriptionStatus::Active).count();
+            let connection = self.connection_now().await;
+            if active >= 2 && connection.gap_since.is_none() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{active} subscriptions stand, gap {:?}", connection.gap_since);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until everything that is due by now is done: notifications delivered, queue empty, no work in hand.
+    pub async fn settle(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.at_rest().await {
+            assert!(Instant::now() < deadline, "work is left over after {DEADLINE:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn at_rest(&self) -> bool {
+        self.simulator.deliveries_idle().await;
+        let depth = self.queue.depth().await.expect("the queue answers");
+        // The order follows the work: what leaves one place is in the next one already.
+        let next = self.store.next_due_at().await.expect("the store answers");
+        let in_hand = self.store.work_in_hand().await.expect("the store answers");
+        let next_again = self.store.next_due_at().await.expect("the store answers");
+        let later = |at: Option<Timestamp>| at.is_none_or(|at| at > self.store.now());
+        depth.messages == 0 && in_hand == 0 && later(next) && later(next_again)
+    }
+
+    /// Lets simulated time pass, and everything that falls due in it happen.
+    pub async fn pass(&self, span: Duration) {
+        self.clock.advance(span);
+        self.settle().await;
+    }
+
+    /// The connection as it is now.
+    pub async fn connection_now(&self) -> Connection {
+        let found = self.store.lookup_connection(self.connection.id).await.expect("the store answers");
+        found.expect("the connection exists")
+    }
+
+    /// The live record linked to a directory user.
+    pub async fn record(&self, user: Uuid) -> Option<Record> {
+        let ids = [ObjectId(user)];
+        let people = self.store.load_people(&self.connection, People::Ids(&ids)).await.expect("the store answers");
+        people.into_iter().next().and_then(|person| person.record)
+    }
+
+    /// All records.
+    pub async fn records(&self) -> Vec<RecordView> {
+        let filter = RecordFilter { limit: 100_000, ..RecordFilter::default() };
+        self.store.list_records(&filter).await.expect("the store answers")
+    }
+
+    /// Stops everything and waits for it.
+    pub async fn stop(mut self) {
+        self.stop_worker().await;
+        if let Some(receiver) = self.receiver.take() {
+            receiver.stop().await;
+        }
+        self.queue.close().await;
+        self.store.close().await;
+        self.simulator.stop().await;
+    }
+}
+
+/// A rule as the store keeps it.
+fn rule(short: &RuleFor) -> Rule {
+    Rule {
+        group: ObjectId(short.group),
+        order: short.order,
+        kind: short.kind,
+        role: Some(short.role.to_owned()),
+        permissions: Vec::new(),
+        nested: true,
+        exclude: false,
+        group_name: short.role.to_owned(),
+        group_created_at: None,
+    }
+}
+
+fn wanted(tenant: &Tenant) -> NewConnection {
+    NewConnection {
+        name: "contoso".to_owned(),
+        tenant_id: ObjectId(tenant.id()),
+        domain: tenant.domain(),
+        client_id: tenant.client_id().to_string(),
+        credential: NewCredential::ClientSecret(SecretString::from(tenant.client_secret())),
+        cloud: "global".to_owned(),
+        realm: None,
+        guests: false,
+        match_domains: vec![tenant.domain()],
+        test_users: Vec::new(),
+    }
+}
