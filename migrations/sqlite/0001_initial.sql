@@ -258,6 +258,7 @@ CREATE TABLE due (
     PRIMARY KEY (connection_id, object_id)
 ) STRICT;
 CREATE INDEX due_next ON due (urgent DESC, due_at);
+CREATE INDEX due_soonest ON due (connection_id, due_at);
 CREATE INDEX due_lease ON due (lease_owner) WHERE lease_owner IS NOT NULL;
 
 -- Longer work in steps: full sync, group listing.

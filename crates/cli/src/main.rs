@@ -17,6 +17,7 @@ mod logging;
 mod output;
 mod rules;
 mod settings;
+mod stop;
 mod syncing;
 mod word;
 

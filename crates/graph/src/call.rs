@@ -99,17 +99,8 @@ impl Refusal {
     /// The error in a 4xx body; `None` when the body is not Graph's (a proxy, a captive portal).
     pub fn read(status: u16, body: &[u8]) -> Option<Self> {
         let ErrorBody { error } = serde_json::from_slice(body).ok()?;
-        let code = error
-            .code?
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || "_.-".contains(*c))
-            .take(64)
-            .collect();
-        Some(Self {
-            status,
-            code,
-            message: error.message.unwrap_or_default(),
-        })
+        let code = error.code?.chars().filter(|c| c.is_ascii_alphanumeric() || "_.-".contains(*c)).take(64).collect();
+        Some(Self { status, code, message: error.message.unwrap_or_default() })
     }
 
     /// Codes are compared without regard to case [ERR].
@@ -120,32 +111,17 @@ impl Refusal {
     /// Graph's own way of saying that an object is not there: directory and subscription codes [ERR] [BATCH].
     pub fn says_not_found(&self) -> bool {
         self.status == 404
-            && [
-                "Request_ResourceNotFound",
-                "ResourceNotFound",
-                "itemNotFound",
-                "ErrorItemNotFound",
-                "NotFound",
-            ]
-            .iter()
-            .any(|code| self.is(code))
+            && ["Request_ResourceNotFound", "ResourceNotFound", "itemNotFound", "ErrorItemNotFound", "NotFound"]
+                .iter()
+                .any(|code| self.is(code))
     }
 
     /// What a refusal means where the call expects none.
     pub fn into_error(self, call: &'static Call) -> GraphError {
         match self.status {
-            403 => GraphError::PermissionMissing {
-                call: call.name,
-                permission: call.permission,
-            },
-            400 if self.is("Directory_ExpiredPageToken") => {
-                GraphError::PageLinkExpired { call: call.name }
-            }
-            status => GraphError::Rejected {
-                call: call.name,
-                status,
-                code: self.code,
-            },
+            403 => GraphError::PermissionMissing { call: call.name, permission: call.permission },
+            400 if self.is("Directory_ExpiredPageToken") => GraphError::PageLinkExpired { call: call.name },
+            status => GraphError::Rejected { call: call.name, status, code: self.code },
         }
     }
 }
@@ -156,14 +132,10 @@ impl Reply {
         match Refusal::read(status, body) {
             Some(refusal) if refusal.says_not_found() => Ok(Self::NotFound),
             Some(refusal) => Ok(Self::Refused(refusal)),
-            None if status == 403 => Err(GraphError::PermissionMissing {
-                call: call.name,
-                permission: call.permission,
-            }),
-            None => Err(GraphError::BadAnswer {
-                call: call.name,
-                what: "an error that is not Graph's",
-            }),
+            None if status == 403 => {
+                Err(GraphError::PermissionMissing { call: call.name, permission: call.permission })
+            }
+            None => Err(GraphError::BadAnswer { call: call.name, what: "an error that is not Graph's" }),
         }
     }
 
@@ -187,14 +159,8 @@ impl Reply {
 }
 
 /// Reads a JSON answer into a type; a wrong shape is a bad answer, not a panic and not an empty result (BI-32).
-pub(crate) fn parse<T: DeserializeOwned>(
-    call: &'static Call,
-    body: &[u8],
-) -> Result<T, GraphError> {
-    serde_json::from_slice(body).map_err(|_| GraphError::BadAnswer {
-        call: call.name,
-        what: "JSON of another shape",
-    })
+pub(crate) fn parse<T: DeserializeOwned>(call: &'static Call, body: &[u8]) -> Result<T, GraphError> {
+    serde_json::from_slice(body).map_err(|_| GraphError::BadAnswer { call: call.name, what: "JSON of another shape" })
 }
 
 #[cfg(test)]
@@ -202,11 +168,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const READ: Call = Call {
-        name: "GET /users/{id}",
-        permission: "User.Read.All",
-        priority: Priority::Normal,
-    };
+    const READ: Call = Call { name: "GET /users/{id}", permission: "User.Read.All", priority: Priority::Normal };
 
     #[test]
     fn bi39_retry_after_is_clamped_and_nonsense_says_nothing() {
@@ -216,15 +178,7 @@ mod tests {
         assert_eq!(seconds("0"), Some(1));
         assert_eq!(seconds("86400"), Some(900));
         assert_eq!(seconds("99999999999999999999999999"), Some(900));
-        for nonsense in [
-            "-5",
-            "",
-            "soon",
-            "1.5",
-            "+3",
-            "Wed, 21 Oct 2026 07:28:00 GMT",
-            "1e9",
-        ] {
+        for nonsense in ["-5", "", "soon", "1.5", "+3", "Wed, 21 Oct 2026 07:28:00 GMT", "1e9"] {
             assert_eq!(seconds(nonsense), None, "{nonsense}");
         }
     }
@@ -233,34 +187,13 @@ mod tests {
     fn g09_only_graphs_own_404_says_that_somebody_is_not_there() {
         static CALL: Call = READ;
         let graphs = br#"{"error":{"code":"Request_ResourceNotFound","message":"x"}}"#;
-        assert!(matches!(
-            Reply::from_refusal(&CALL, 404, graphs),
-            Ok(Reply::NotFound)
-        ));
-        for stray in [
-            &b"<html>404</html>"[..],
-            b"",
-            b"{}",
-            br#"{"error":"x"}"#,
-            br#"{"error":{"message":"x"}}"#,
-        ] {
-            assert!(matches!(
-                Reply::from_refusal(&CALL, 404, stray),
-                Err(GraphError::BadAnswer { .. })
-            ));
+        assert!(matches!(Reply::from_refusal(&CALL, 404, graphs), Ok(Reply::NotFound)));
+        for stray in [&b"<html>404</html>"[..], b"", b"{}", br#"{"error":"x"}"#, br#"{"error":{"message":"x"}}"#] {
+            assert!(matches!(Reply::from_refusal(&CALL, 404, stray), Err(GraphError::BadAnswer { .. })));
         }
         let other = br#"{"error":{"code":"UnknownError","message":""}}"#;
-        assert!(matches!(
-            Reply::from_refusal(&CALL, 404, other),
-            Ok(Reply::Refused(_))
-        ));
-        assert!(
-            matches!(
-                Reply::from_refusal(&CALL, 403, graphs),
-                Ok(Reply::Refused(_))
-            ),
-            "only a 404 says so"
-        );
+        assert!(matches!(Reply::from_refusal(&CALL, 404, other), Ok(Reply::Refused(_))));
+        assert!(matches!(Reply::from_refusal(&CALL, 403, graphs), Ok(Reply::Refused(_))), "only a 404 says so");
     }
 
     #[test]

@@ -40,16 +40,8 @@ impl GraphClient {
         let http = client()?;
         let tokens = Tokens::new(&connection, http.clone())?;
         let endpoints = connection.endpoints;
-        let shared = Shared {
-            endpoints,
-            http,
-            tokens,
-            gate: Gate::default(),
-            sent: AtomicU64::new(0),
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        let shared = Shared { endpoints, http, tokens, gate: Gate::default(), sent: AtomicU64::new(0) };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Changes to a new credential, for this client and its clones; takes effect with the next request.
@@ -94,55 +86,22 @@ impl GraphClient {
     }
 
     pub(crate) async fn get(&self, call: &'static Call, url: &Url) -> Result<Reply, GraphError> {
-        self.send(
-            call,
-            Outgoing {
-                method: Method::GET,
-                url,
-                body: None,
-            },
-        )
-        .await
+        self.send(call, Outgoing { method: Method::GET, url, body: None }).await
     }
 
-    pub(crate) async fn post(
-        &self,
-        call: &'static Call,
-        url: &Url,
-        body: &Value,
-    ) -> Result<Reply, GraphError> {
-        self.send(
-            call,
-            Outgoing {
-                method: Method::POST,
-                url,
-                body: Some(body),
-            },
-        )
-        .await
+    pub(crate) async fn post(&self, call: &'static Call, url: &Url, body: &Value) -> Result<Reply, GraphError> {
+        self.send(call, Outgoing { method: Method::POST, url, body: Some(body) }).await
     }
 
     /// A further page, its link checked now.
-    pub(crate) async fn follow(
-        &self,
-        call: &'static Call,
-        link: &PageLink,
-    ) -> Result<Reply, GraphError> {
-        let url = link
-            .to_url(&self.shared.endpoints)
-            .map_err(|fault| GraphError::LinkRefused {
-                call: call.name,
-                fault,
-            })?;
+    pub(crate) async fn follow(&self, call: &'static Call, link: &PageLink) -> Result<Reply, GraphError> {
+        let url =
+            link.to_url(&self.shared.endpoints).map_err(|fault| GraphError::LinkRefused { call: call.name, fault })?;
         self.get(call, &url).await
     }
 
     /// Sends a request: once, and once more with a new token when Graph answers 401 (FA-14).
-    pub(crate) async fn send(
-        &self,
-        call: &'static Call,
-        request: Outgoing<'_>,
-    ) -> Result<Reply, GraphError> {
+    pub(crate) async fn send(&self, call: &'static Call, request: Outgoing<'_>) -> Result<Reply, GraphError> {
         self.shared.gate.admit(call.name, Instant::now())?;
         let tokens = &self.shared.tokens;
         let mut token = tokens.current().await?;
@@ -163,46 +122,26 @@ impl GraphClient {
         request: &Outgoing<'_>,
         token: &AccessToken,
     ) -> Result<RawAnswer, GraphError> {
-        let Shared {
-            endpoints,
-            http,
-            gate,
-            sent,
-            ..
-        } = &*self.shared;
+        let Shared { endpoints, http, gate, sent, .. } = &*self.shared;
         sent.fetch_add(1, Ordering::Relaxed);
         let answer = exchange(http, endpoints, call, request, token).await;
-        if matches!(
-            answer,
-            Err(GraphError::Unreachable { .. } | GraphError::BadAnswer { .. })
-        ) {
+        if matches!(answer, Err(GraphError::Unreachable { .. } | GraphError::BadAnswer { .. })) {
             gate.failed(Instant::now());
         }
         answer
     }
 
     fn judge(&self, call: &'static Call, answer: RawAnswer) -> Result<Reply, GraphError> {
-        let RawAnswer {
-            status,
-            retry_after,
-            body,
-        } = answer;
+        let RawAnswer { status, retry_after, body } = answer;
         let name = call.name;
         if status >= 500 {
             self.shared.gate.failed(Instant::now());
             let retry_after = retry_after.map(|asked| asked.0);
-            return Err(GraphError::ServerError {
-                call: name,
-                status,
-                retry_after,
-            });
+            return Err(GraphError::ServerError { call: name, status, retry_after });
         }
         if status == 429 {
             let retry_after = self.shared.gate.throttled(retry_after, Instant::now());
-            return Err(GraphError::Throttled {
-                call: name,
-                retry_after,
-            });
+            return Err(GraphError::Throttled { call: name, retry_after });
         }
         self.shared.gate.answered(Instant::now());
         match status {
@@ -210,19 +149,14 @@ impl GraphClient {
             300..=399 => Err(GraphError::Redirected { call: name, status }),
             401 => Err(rejected_token(name, &body)),
             400..=499 => Reply::from_refusal(call, status, &body),
-            _ => Err(GraphError::BadAnswer {
-                call: name,
-                what: "a status that is none",
-            }),
+            _ => Err(GraphError::BadAnswer { call: name, what: "a status that is none" }),
         }
     }
 }
 
 fn rejected_token(call: &'static str, body: &[u8]) -> GraphError {
     match Refusal::read(401, body) {
-        Some(refusal) if refusal.is("Authorization_IdentityNotFound") => {
-            GraphError::IdentityGone { call }
-        }
+        Some(refusal) if refusal.is("Authorization_IdentityNotFound") => GraphError::IdentityGone { call },
         _ => GraphError::AccessTokenRejected { call },
     }
 }

@@ -28,35 +28,17 @@ impl Cloud {
     /// The two hosts of this cloud.
     pub fn endpoints(self) -> GraphEndpoints {
         let (graph, login) = match self {
-            Self::Global => (
-                "https://graph.microsoft.com/",
-                "https://login.microsoftonline.com/",
-            ),
-            Self::UsGov => (
-                "https://graph.microsoft.us/",
-                "https://login.microsoftonline.us/",
-            ),
-            Self::UsGovDod => (
-                "https://dod-graph.microsoft.us/",
-                "https://login.microsoftonline.us/",
-            ),
-            Self::China => (
-                "https://microsoftgraph.chinacloudapi.cn/",
-                "https://login.chinacloudapi.cn/",
-            ),
+            Self::Global => ("https://graph.microsoft.com/", "https://login.microsoftonline.com/"),
+            Self::UsGov => ("https://graph.microsoft.us/", "https://login.microsoftonline.us/"),
+            Self::UsGovDod => ("https://dod-graph.microsoft.us/", "https://login.microsoftonline.us/"),
+            Self::China => ("https://microsoftgraph.chinacloudapi.cn/", "https://login.chinacloudapi.cn/"),
         };
-        GraphEndpoints {
-            graph: fixed(graph),
-            login: fixed(login),
-        }
+        GraphEndpoints { graph: fixed(graph), login: fixed(login) }
     }
 }
 
 /// For the addresses written above only; a test parses every one.
-#[expect(
-    clippy::expect_used,
-    reason = "constants of this file, covered by a test"
-)]
+#[expect(clippy::expect_used, reason = "constants of this file, covered by a test")]
 fn fixed(address: &str) -> Url {
     Url::parse(address).expect("a constant address")
 }
@@ -119,17 +101,11 @@ impl GraphEndpoints {
 fn check_base(which: &'static str, url: &Url) -> Result<(), GraphError> {
     let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url));
     if !secure {
-        return Err(GraphError::HostRefused {
-            which,
-            why: "it must be https (http only to this machine itself)",
-        });
+        return Err(GraphError::HostRefused { which, why: "it must be https (http only to this machine itself)" });
     }
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     if !bare || !url.username().is_empty() || url.password().is_some() {
-        return Err(GraphError::HostRefused {
-            which,
-            why: "it must be a host and a port, nothing else",
-        });
+        return Err(GraphError::HostRefused { which, why: "it must be a host and a port, nothing else" });
     }
     Ok(())
 }
@@ -158,10 +134,7 @@ mod tests {
             (Cloud::Global, "https://graph.microsoft.com/.default"),
             (Cloud::UsGov, "https://graph.microsoft.us/.default"),
             (Cloud::UsGovDod, "https://dod-graph.microsoft.us/.default"),
-            (
-                Cloud::China,
-                "https://microsoftgraph.chinacloudapi.cn/.default",
-            ),
+            (Cloud::China, "https://microsoftgraph.chinacloudapi.cn/.default"),
         ] {
             let endpoints = cloud.endpoints();
             assert_eq!(endpoints.scope(), scope);
@@ -182,10 +155,7 @@ mod tests {
             ("https://user@graph.example", "https://login.example"),
             ("https://graph.example", "https://login.example/?x=1"),
         ] {
-            assert!(
-                matches!(pair(graph, login), Err(GraphError::HostRefused { .. })),
-                "{graph} {login}"
-            );
+            assert!(matches!(pair(graph, login), Err(GraphError::HostRefused { .. })), "{graph} {login}");
         }
     }
 }

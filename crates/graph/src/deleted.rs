@@ -8,11 +8,8 @@ use crate::error::GraphError;
 use crate::odata::{Object, object_id};
 use crate::page_link::PageLink;
 
-static LOOK_UP: Call = Call {
-    name: "GET /directory/deletedItems/{id}",
-    permission: "User.Read.All",
-    priority: Priority::Normal,
-};
+static LOOK_UP: Call =
+    Call { name: "GET /directory/deletedItems/{id}", permission: "User.Read.All", priority: Priority::Normal };
 static LIST: Call = Call {
     name: "GET /directory/deletedItems/microsoft.graph.user",
     permission: "User.Read.All",
@@ -36,10 +33,7 @@ impl GraphClient {
     /// # Errors
     /// See [`GraphError`]; [`GraphError::ObjectRefused`] when the answer is another object.
     pub async fn is_deleted_user(&self, id: ObjectId) -> Result<bool, GraphError> {
-        let url = self.address(
-            &["directory", "deletedItems", &id.to_string()],
-            Some("$select=id"),
-        );
+        let url = self.address(&["directory", "deletedItems", &id.to_string()], Some("$select=id"));
         let Some(body) = self.get(&LOOK_UP, &url).await?.found(&LOOK_UP)? else {
             return Ok(false);
         };
@@ -47,35 +41,21 @@ impl GraphClient {
         if object_id(&object) == Some(id) {
             return Ok(true);
         }
-        Err(GraphError::ObjectRefused {
-            call: LOOK_UP.name,
-            id: Some(id),
-            why: "another object was answered",
-        })
+        Err(GraphError::ObjectRefused { call: LOOK_UP.name, id: Some(id), why: "another object was answered" })
     }
 
     /// One page of the ids of deleted users: the first, or the one `page` leads to.
     ///
     /// # Errors
     /// See [`GraphError`]. A link that repeats the current page is refused; longer circles are the caller's to find.
-    pub async fn list_deleted_users(
-        &self,
-        page: Option<&PageLink>,
-    ) -> Result<DeletedPage, GraphError> {
-        let first = self.address(
-            &["directory", "deletedItems", "microsoft.graph.user"],
-            Some("$select=id&$top=999"),
-        );
+    pub async fn list_deleted_users(&self, page: Option<&PageLink>) -> Result<DeletedPage, GraphError> {
+        let first = self.address(&["directory", "deletedItems", "microsoft.graph.user"], Some("$select=id&$top=999"));
         let reply = match page {
             Some(link) => self.follow(&LIST, link).await?,
             None => self.get(&LIST, &first).await?,
         };
         let listed = self.page(&LIST, &reply.body(&LIST)?, page)?;
         let ids: Vec<ObjectId> = listed.objects.iter().filter_map(object_id).collect();
-        Ok(DeletedPage {
-            refused: listed.malformed + listed.objects.len() - ids.len(),
-            ids,
-            next: listed.next,
-        })
+        Ok(DeletedPage { refused: listed.malformed + listed.objects.len() - ids.len(), ids, next: listed.next })
     }
 }

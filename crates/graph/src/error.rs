@@ -133,9 +133,7 @@ pub enum GraphError {
     #[error("no further subscription: Microsoft's limit is reached")]
     SubscriptionQuota,
     /// 400: Microsoft called our notification address and did not get the expected answer.
-    #[error(
-        "the subscription was not created: Microsoft's call to the notification address failed"
-    )]
+    #[error("the subscription was not created: Microsoft's call to the notification address failed")]
     NotificationAddressFailed,
     /// Any other refusal of the request as we made it.
     #[error("{call} was refused with {status} {code}")]
@@ -216,13 +214,9 @@ impl GraphError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Throttled { retry_after, .. } | Self::Resting { retry_after, .. } => {
-                ErrorClass::Transient {
-                    retry_after: Some(*retry_after),
-                }
+                ErrorClass::Transient { retry_after: Some(*retry_after) }
             }
-            Self::ServerError { retry_after, .. } => ErrorClass::Transient {
-                retry_after: *retry_after,
-            },
+            Self::ServerError { retry_after, .. } => ErrorClass::Transient { retry_after: *retry_after },
             Self::Unreachable { .. }
             | Self::BadAnswer { .. }
             | Self::TokenUnavailable { .. }

@@ -87,9 +87,7 @@ impl Gate {
 }
 
 fn remaining(until: Option<Instant>, now: Instant) -> Option<Duration> {
-    until
-        .map(|until| until.saturating_duration_since(now))
-        .filter(|left| !left.is_zero())
+    until.map(|until| until.saturating_duration_since(now)).filter(|left| !left.is_zero())
 }
 
 /// 1 s, 2 s, 4 s, … for the first, second, third round.
@@ -116,13 +114,7 @@ mod tests {
         let (gate, start) = (Gate::default(), Instant::now());
         assert_eq!(gate.throttled(asked(10), start), Duration::from_secs(10));
         let left = Duration::from_secs(1);
-        assert_eq!(
-            gate.admit(CALL, after(start, 9)),
-            Err(GraphError::Throttled {
-                call: CALL,
-                retry_after: left
-            })
-        );
+        assert_eq!(gate.admit(CALL, after(start, 9)), Err(GraphError::Throttled { call: CALL, retry_after: left }));
         assert_eq!(gate.admit(CALL, after(start, 10)), Ok(()));
     }
 
@@ -146,17 +138,9 @@ mod tests {
                 pause
             })
             .collect();
-        assert_eq!(
-            pauses,
-            [1, 2, 4, 8, 16, 32, 60, 60],
-            "a second 429 in the same pause does not count"
-        );
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60], "a second 429 in the same pause does not count");
         gate.answered(after(start, 480));
-        assert_eq!(
-            gate.throttled(None, after(start, 480)).as_secs(),
-            1,
-            "an answer starts the count anew"
-        );
+        assert_eq!(gate.throttled(None, after(start, 480)).as_secs(), 1, "an answer starts the count anew");
     }
 
     #[test]
@@ -165,16 +149,10 @@ mod tests {
         (0..4).for_each(|_| gate.failed(start));
         assert_eq!(gate.admit(CALL, start), Ok(()));
         gate.failed(start);
-        assert!(matches!(
-            gate.admit(CALL, start),
-            Err(GraphError::Resting { .. })
-        ));
+        assert!(matches!(gate.admit(CALL, start), Err(GraphError::Resting { .. })));
         let later = after(start, 1);
         assert_eq!(gate.admit(CALL, later), Ok(()), "the probe");
-        assert!(
-            matches!(gate.admit(CALL, later), Err(GraphError::Resting { .. })),
-            "nobody beside the probe"
-        );
+        assert!(matches!(gate.admit(CALL, later), Err(GraphError::Resting { .. })), "nobody beside the probe");
         gate.answered(later);
         assert_eq!(gate.admit(CALL, later), Ok(()));
     }
@@ -183,13 +161,7 @@ mod tests {
     fn fa12_a_long_outage_is_probed_every_30_seconds() {
         let (gate, start) = (Gate::default(), Instant::now());
         (0..100).for_each(|_| gate.failed(start));
-        assert_eq!(
-            gate.admit(CALL, start),
-            Err(GraphError::Resting {
-                call: CALL,
-                retry_after: LONGEST_REST
-            })
-        );
+        assert_eq!(gate.admit(CALL, start), Err(GraphError::Resting { call: CALL, retry_after: LONGEST_REST }));
     }
 
     #[test]

@@ -8,16 +8,8 @@ use crate::client::GraphClient;
 use crate::error::GraphError;
 use crate::odata::{Object, encoded, literal, object_id};
 
-static READ: Call = Call {
-    name: "GET /groups/{id}",
-    permission: "Group.Read.All",
-    priority: Priority::Normal,
-};
-static FIND: Call = Call {
-    name: "GET /groups",
-    permission: "Group.Read.All",
-    priority: Priority::Normal,
-};
+static READ: Call = Call { name: "GET /groups/{id}", permission: "Group.Read.All", priority: Priority::Normal };
+static FIND: Call = Call { name: "GET /groups", permission: "Group.Read.All", priority: Priority::Normal };
 
 const SELECT: &str = "$select=id,displayName,createdDateTime,visibility,securityEnabled";
 
@@ -87,16 +79,8 @@ impl GraphClient {
         let filter = encoded(&format!("displayName eq {}", literal(name)));
         let url = self.address(&["groups"], Some(&format!("$filter={filter}&{SELECT}")));
         let objects = self.all(&FIND, &url).await?.unwrap_or_default();
-        let refused = GraphError::ObjectRefused {
-            call: FIND.name,
-            id: None,
-            why: "a group without a usable id",
-        };
-        let group = |object: &Object| {
-            object_id(object)
-                .map(|id| Group::from_graph(id, object))
-                .ok_or(refused.clone())
-        };
+        let refused = GraphError::ObjectRefused { call: FIND.name, id: None, why: "a group without a usable id" };
+        let group = |object: &Object| object_id(object).map(|id| Group::from_graph(id, object)).ok_or(refused.clone());
         objects.iter().map(group).collect()
     }
 }

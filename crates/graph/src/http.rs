@@ -23,10 +23,7 @@ const USER_AGENT: &str = concat!("Lockstep/", env!("CARGO_PKG_VERSION"));
 
 /// The only client of this crate: certificates verified by the system's roots (`SSL_CERT_FILE` is honoured), no
 /// redirects (BI-41), no proxy from the environment (TH-14), no repeats (G-08).
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the place the ban points to"
-)]
+#[allow(clippy::disallowed_methods, reason = "this is the place the ban points to")]
 pub(crate) fn client() -> Result<reqwest::Client, GraphError> {
     reqwest::Client::builder()
         .user_agent(USER_AGENT)
@@ -39,10 +36,7 @@ pub(crate) fn client() -> Result<reqwest::Client, GraphError> {
         // Answers may move to other addresses: do not outlive the DNS entry by much [BP].
         .pool_idle_timeout(Duration::from_secs(60))
         .build()
-        .map_err(|_| GraphError::SettingRefused {
-            which: "TLS setup",
-            why: "no usable root certificates were found",
-        })
+        .map_err(|_| GraphError::SettingRefused { which: "TLS setup", why: "no usable root certificates were found" })
 }
 
 /// Sends one request and reads its whole answer, whatever the status.
@@ -53,18 +47,10 @@ pub(crate) async fn exchange(
     request: &Outgoing<'_>,
     token: &AccessToken,
 ) -> Result<RawAnswer, GraphError> {
-    let link_refused = |fault| GraphError::LinkRefused {
-        call: call.name,
-        fault,
-    };
+    let link_refused = |fault| GraphError::LinkRefused { call: call.name, fault };
     endpoints.admits(request.url).map_err(link_refused)?;
     let mut headers = headers(call)?;
-    headers.insert(
-        AUTHORIZATION,
-        token
-            .header()
-            .ok_or_else(|| link_refused(LinkFault::Encoding))?,
-    );
+    headers.insert(AUTHORIZATION, token.header().ok_or_else(|| link_refused(LinkFault::Encoding))?);
     let mut building = client.request(request.method.clone(), request.url.clone());
     if let Some(body) = request.body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -73,10 +59,7 @@ pub(crate) async fn exchange(
     let sent = building.headers(headers).send().await;
     let outcome = match sent {
         Ok(response) => read(call, response).await,
-        Err(error) => Err(GraphError::Unreachable {
-            call: call.name,
-            reason: reason(&error),
-        }),
+        Err(error) => Err(GraphError::Unreachable { call: call.name, reason: reason(&error) }),
     };
     count(call, &outcome);
     outcome
@@ -91,41 +74,22 @@ pub(crate) struct Outgoing<'a> {
 
 fn headers(call: &Call) -> Result<HeaderMap, GraphError> {
     let request_id = Uuid::new_v4().to_string();
-    tracing::trace!(
-        call = call.name,
-        client_request_id = request_id,
-        "Calling Graph"
-    );
-    let bad = |_| GraphError::BadAnswer {
-        call: call.name,
-        what: "a request id that is no header",
-    };
+    tracing::trace!(call = call.name, client_request_id = request_id, "Calling Graph");
+    let bad = |_| GraphError::BadAnswer { call: call.name, what: "a request id that is no header" };
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(
-        "client-request-id",
-        HeaderValue::from_str(&request_id).map_err(bad)?,
-    );
-    headers.insert(
-        "x-ms-throttle-priority",
-        HeaderValue::from_static(call.priority.header()),
-    );
+    headers.insert("client-request-id", HeaderValue::from_str(&request_id).map_err(bad)?);
+    headers.insert("x-ms-throttle-priority", HeaderValue::from_static(call.priority.header()));
     Ok(headers)
 }
 
 async fn read(call: &'static Call, response: Response) -> Result<RawAnswer, GraphError> {
     let status = response.status().as_u16();
     let retry_after = text_of(response.headers(), RETRY_AFTER.as_str()).and_then(RetryAfter::parse);
-    let units =
-        text_of(response.headers(), "x-ms-resource-unit").and_then(|units| units.parse().ok());
-    metrics::counter!("lockstep_graph_units_total", "route" => call.name)
-        .increment(units.unwrap_or(0));
+    let units = text_of(response.headers(), "x-ms-resource-unit").and_then(|units| units.parse().ok());
+    metrics::counter!("lockstep_graph_units_total", "route" => call.name).increment(units.unwrap_or(0));
     let body = read_body(call, response).await?;
-    Ok(RawAnswer {
-        status,
-        retry_after,
-        body,
-    })
+    Ok(RawAnswer { status, retry_after, body })
 }
 
 fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -133,10 +97,7 @@ fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 async fn read_body(call: &'static Call, mut response: Response) -> Result<Bytes, GraphError> {
-    let bad = |what| GraphError::BadAnswer {
-        call: call.name,
-        what,
-    };
+    let bad = |what| GraphError::BadAnswer { call: call.name, what };
     let mut body = BytesMut::new();
     loop {
         match response.chunk().await {
@@ -146,10 +107,7 @@ async fn read_body(call: &'static Call, mut response: Response) -> Result<Bytes,
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body.freeze()),
             Err(error) if error.is_timeout() => {
-                return Err(GraphError::Unreachable {
-                    call: call.name,
-                    reason: Unreached::TimedOut,
-                });
+                return Err(GraphError::Unreachable { call: call.name, reason: Unreached::TimedOut });
             }
             Err(_) => return Err(bad("a body that was cut off")),
         }
@@ -180,6 +138,5 @@ fn count(call: &Call, outcome: &Result<RawAnswer, GraphError>) {
         Err(GraphError::BadAnswer { .. }) => "bad".to_owned(),
         Err(_) => "none".to_owned(),
     };
-    metrics::counter!("lockstep_graph_requests_total", "route" => call.name, "status" => status)
-        .increment(1);
+    metrics::counter!("lockstep_graph_requests_total", "route" => call.name, "status" => status).increment(1);
 }

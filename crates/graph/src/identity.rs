@@ -48,30 +48,16 @@ impl Identity {
 
     fn check(&self) -> Result<(), GraphError> {
         let plain = |text: &str| {
-            !text.is_empty()
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
+            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
         };
         if !plain(&self.tenant) || self.tenant.starts_with('.') {
-            return Err(GraphError::SettingRefused {
-                which: "tenant",
-                why: "it must be a tenant id or a domain",
-            });
+            return Err(GraphError::SettingRefused { which: "tenant", why: "it must be a tenant id or a domain" });
         }
-        if ["common", "organizations", "consumers"]
-            .contains(&self.tenant.to_ascii_lowercase().as_str())
-        {
-            return Err(GraphError::SettingRefused {
-                which: "tenant",
-                why: "it must name one tenant",
-            });
+        if ["common", "organizations", "consumers"].contains(&self.tenant.to_ascii_lowercase().as_str()) {
+            return Err(GraphError::SettingRefused { which: "tenant", why: "it must name one tenant" });
         }
         if !plain(&self.client_id) {
-            return Err(GraphError::SettingRefused {
-                which: "client id",
-                why: "it must be the application's id",
-            });
+            return Err(GraphError::SettingRefused { which: "client id", why: "it must be the application's id" });
         }
         Ok(())
     }
@@ -79,20 +65,10 @@ impl Identity {
     /// The credential in the identity library's type, holding no token yet.
     pub fn issuer(&self, from: Credential) -> Result<Issuer, GraphError> {
         let Credential::ClientSecret(secret) = &from;
-        let options = ClientSecretCredentialOptions {
-            client_options: self.client_options(),
-        };
+        let options = ClientSecretCredentialOptions { client_options: self.client_options() };
         let secret = Secret::new(secret.expose_secret().to_owned());
-        let source = ClientSecretCredential::new(
-            &self.tenant,
-            self.client_id.clone(),
-            secret,
-            Some(options),
-        )
-        .map_err(|_| GraphError::SettingRefused {
-            which: "client secret",
-            why: "it is empty or unusable",
-        })?;
+        let source = ClientSecretCredential::new(&self.tenant, self.client_id.clone(), secret, Some(options))
+            .map_err(|_| GraphError::SettingRefused { which: "client secret", why: "it is empty or unusable" })?;
         Ok(Issuer { from, source })
     }
 
@@ -103,10 +79,7 @@ impl Identity {
             "https" => self.login.to_string(),
             _ => "https://login.invalid".to_owned(),
         };
-        let transport = TokenTransport {
-            client: self.client.clone(),
-            login: self.login.clone(),
-        };
+        let transport = TokenTransport { client: self.client.clone(), login: self.login.clone() };
         ClientOptions {
             cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
             transport: Some(Transport::new(Arc::new(transport))),

@@ -10,11 +10,8 @@ use crate::client::GraphClient;
 use crate::error::GraphError;
 use crate::odata::{Object, object_id};
 
-static RESOLVE: Call = Call {
-    name: "POST /directoryObjects/getByIds",
-    permission: "Directory.Read.All",
-    priority: Priority::Normal,
-};
+static RESOLVE: Call =
+    Call { name: "POST /directoryObjects/getByIds", permission: "Directory.Read.All", priority: Priority::Normal };
 
 /// Most ids in one `getByIds`.
 const MOST_IDS: usize = 1000;
@@ -48,17 +45,11 @@ impl GraphClient {
     ///
     /// # Errors
     /// See [`GraphError`]; all or nothing.
-    pub async fn resolve_kinds(
-        &self,
-        ids: &[ObjectId],
-    ) -> Result<BTreeMap<ObjectId, ObjectKind>, GraphError> {
+    pub async fn resolve_kinds(&self, ids: &[ObjectId]) -> Result<BTreeMap<ObjectId, ObjectKind>, GraphError> {
         let mut kinds = BTreeMap::new();
         let url = self.address(&["directoryObjects", "getByIds"], Some("$select=id"));
         for some in ids.chunks(MOST_IDS) {
-            let reply = self
-                .post(&RESOLVE, &url, &json!({ "ids": some }))
-                .await?
-                .body(&RESOLVE)?;
+            let reply = self.post(&RESOLVE, &url, &json!({ "ids": some })).await?.body(&RESOLVE)?;
             let page = self.page(&RESOLVE, &reply, None)?;
             for object in self.rest(&RESOLVE, page).await? {
                 if let Some(id) = object_id(&object).filter(|id| some.contains(id)) {

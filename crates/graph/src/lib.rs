@@ -48,7 +48,5 @@ pub use member::{MembersPage, MembersRead};
 pub use membership::{Memberships, MembershipsRead};
 pub use organization::Organization;
 pub use page_link::PageLink;
-pub use subscription::{
-    CreatedSubscription, NewSubscription, RemoteSubscription, RenewOutcome, WatchedResource,
-};
+pub use subscription::{CreatedSubscription, NewSubscription, RemoteSubscription, RenewOutcome, WatchedResource};
 pub use user::UserRead;

@@ -11,11 +11,8 @@ use crate::odata::{Object, object_id};
 use crate::page_link::PageLink;
 use crate::user::select;
 
-static LIST: Call = Call {
-    name: "GET /groups/{id}/transitiveMembers",
-    permission: "GroupMember.Read.All",
-    priority: Priority::Low,
-};
+static LIST: Call =
+    Call { name: "GET /groups/{id}/transitiveMembers", permission: "GroupMember.Read.All", priority: Priority::Low };
 
 /// One page of the people and groups below a group, directly or through other groups.
 #[derive(Clone, Debug)]
@@ -54,26 +51,16 @@ impl GraphClient {
             Some(link) => self.follow(&LIST, link).await?,
             None => {
                 let query = format!("{}&$top=999", select());
-                self.get(
-                    &LIST,
-                    &self.address(
-                        &["groups", &group.to_string(), "transitiveMembers"],
-                        Some(&query),
-                    ),
-                )
-                .await?
+                self.get(&LIST, &self.address(&["groups", &group.to_string(), "transitiveMembers"], Some(&query)))
+                    .await?
             }
         };
         let Some(body) = reply.found(&LIST)? else {
             return Ok(MembersRead::NotFound);
         };
         let listed = self.page(&LIST, &body, page)?;
-        let mut members = MembersPage {
-            users: Vec::new(),
-            groups: Vec::new(),
-            refused: listed.malformed,
-            next: listed.next,
-        };
+        let mut members =
+            MembersPage { users: Vec::new(), groups: Vec::new(), refused: listed.malformed, next: listed.next };
         for object in listed.objects {
             members.take(object);
         }
@@ -86,9 +73,7 @@ impl MembersPage {
         match (ObjectKind::of(&object), object_id(&object)) {
             (Some(ObjectKind::Other), _) => {}
             (Some(ObjectKind::Group), Some(id)) => self.groups.push(id),
-            (Some(ObjectKind::User), Some(id)) if !shows_profile(&object) => {
-                self.users.push((id, None))
-            }
+            (Some(ObjectKind::User), Some(id)) if !shows_profile(&object) => self.users.push((id, None)),
             (Some(ObjectKind::User), Some(id)) => match Profile::from_graph(Some(id), object) {
                 Ok(profile) => self.users.push((id, Some(profile))),
                 Err(_) => self.refused += 1,

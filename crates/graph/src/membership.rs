@@ -11,21 +11,12 @@ use crate::error::GraphError;
 use crate::kind::ObjectKind;
 use crate::odata::object_id;
 
-static TRANSITIVE: Call = Call {
-    name: "GET /users/{id}/transitiveMemberOf",
-    permission: "GroupMember.Read.All",
-    priority: Priority::Normal,
-};
-static DIRECT: Call = Call {
-    name: "GET /users/{id}/memberOf",
-    permission: "GroupMember.Read.All",
-    priority: Priority::Normal,
-};
-static PARENTS: Call = Call {
-    name: "GET /groups/{id}/memberOf",
-    permission: "GroupMember.Read.All",
-    priority: Priority::Low,
-};
+static TRANSITIVE: Call =
+    Call { name: "GET /users/{id}/transitiveMemberOf", permission: "GroupMember.Read.All", priority: Priority::Normal };
+static DIRECT: Call =
+    Call { name: "GET /users/{id}/memberOf", permission: "GroupMember.Read.All", priority: Priority::Normal };
+static PARENTS: Call =
+    Call { name: "GET /groups/{id}/memberOf", permission: "GroupMember.Read.All", priority: Priority::Low };
 
 const IDS_ONLY: Option<&str> = Some("$select=id&$top=999");
 
@@ -53,68 +44,40 @@ impl GraphClient {
     ///
     /// # Errors
     /// See [`GraphError`]; never a part of the list.
-    pub async fn read_memberships(
-        &self,
-        user: ObjectId,
-        direct_too: bool,
-    ) -> Result<MembershipsRead, GraphError> {
+    pub async fn read_memberships(&self, user: ObjectId, direct_too: bool) -> Result<MembershipsRead, GraphError> {
         let id = user.to_string();
         let transitive = self.address(&["users", &id, "transitiveMemberOf"], IDS_ONLY);
         let Some(transitive) = self.groups_at(&TRANSITIVE, &transitive).await? else {
             return Ok(MembershipsRead::NotFound);
         };
         if !direct_too {
-            return Ok(MembershipsRead::Present(Memberships {
-                transitive,
-                direct: None,
-            }));
+            return Ok(MembershipsRead::Present(Memberships { transitive, direct: None }));
         }
         let direct = self.address(&["users", &id, "memberOf"], IDS_ONLY);
         let Some(direct) = self.groups_at(&DIRECT, &direct).await? else {
             return Ok(MembershipsRead::NotFound);
         };
-        Ok(MembershipsRead::Present(Memberships {
-            transitive,
-            direct: Some(direct),
-        }))
+        Ok(MembershipsRead::Present(Memberships { transitive, direct: Some(direct) }))
     }
 
     /// The groups a group is directly in; `None` when there is no such group just now.
     ///
     /// # Errors
     /// See [`GraphError`]; never a part of the list.
-    pub async fn group_parents(
-        &self,
-        group: ObjectId,
-    ) -> Result<Option<Vec<ObjectId>>, GraphError> {
+    pub async fn group_parents(&self, group: ObjectId) -> Result<Option<Vec<ObjectId>>, GraphError> {
         let url = self.address(&["groups", &group.to_string(), "memberOf"], IDS_ONLY);
-        Ok(self
-            .groups_at(&PARENTS, &url)
-            .await?
-            .map(|parents| parents.into_iter().collect()))
+        Ok(self.groups_at(&PARENTS, &url).await?.map(|parents| parents.into_iter().collect()))
     }
 
-    async fn groups_at(
-        &self,
-        call: &'static Call,
-        url: &Url,
-    ) -> Result<Option<BTreeSet<ObjectId>>, GraphError> {
+    async fn groups_at(&self, call: &'static Call, url: &Url) -> Result<Option<BTreeSet<ObjectId>>, GraphError> {
         let Some(objects) = self.all(call, url).await? else {
             return Ok(None);
         };
         // Roles and administrative units stand in the same list. What does not say its type may be a group: an id more
         // harms nobody, since only mapped groups are looked for.
-        let groups = objects
-            .iter()
-            .filter(|object| ObjectKind::of(object).is_none_or(|kind| kind == ObjectKind::Group));
-        let refused = GraphError::ObjectRefused {
-            call: call.name,
-            id: None,
-            why: "a group without a usable id",
-        };
-        groups
-            .map(|object| object_id(object).ok_or(refused.clone()))
-            .collect::<Result<_, _>>()
-            .map(Some)
+        let groups =
+            objects.iter().filter(|object| ObjectKind::of(object).is_none_or(|kind| kind == ObjectKind::Group));
+        let refused = GraphError::ObjectRefused { call: call.name, id: None, why: "a group without a usable id" };
+        groups.map(|object| object_id(object).ok_or(refused.clone())).collect::<Result<_, _>>().map(Some)
     }
 }

@@ -42,42 +42,22 @@ impl GraphClient {
         current: Option<&PageLink>,
     ) -> Result<Collection, GraphError> {
         let Wire { value, next } = parse(call, body)?;
-        let refused = |fault| GraphError::LinkRefused {
-            call: call.name,
-            fault,
-        };
-        let next = next
-            .map(|link| PageLink::load(&link, self.endpoints()))
-            .transpose()
-            .map_err(refused)?;
+        let refused = |fault| GraphError::LinkRefused { call: call.name, fault };
+        let next = next.map(|link| PageLink::load(&link, self.endpoints())).transpose().map_err(refused)?;
         if next.is_some() && next.as_ref() == current {
             return Err(refused(LinkFault::Repeats));
         }
         let listed = value.len();
         let objects: Vec<Object> = value
             .into_iter()
-            .filter_map(|item| {
-                if let Value::Object(object) = item {
-                    Some(object)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|item| if let Value::Object(object) = item { Some(object) } else { None })
             .collect();
-        Ok(Collection {
-            malformed: listed - objects.len(),
-            objects,
-            next,
-        })
+        Ok(Collection { malformed: listed - objects.len(), objects, next })
     }
 
     /// Every object of a collection, or `None` when what it belongs to is not there. All or an error: a part of a list
     /// would be taken for the whole (G-09).
-    pub(crate) async fn all(
-        &self,
-        call: &'static Call,
-        first: &Url,
-    ) -> Result<Option<Vec<Object>>, GraphError> {
+    pub(crate) async fn all(&self, call: &'static Call, first: &Url) -> Result<Option<Vec<Object>>, GraphError> {
         let Some(body) = self.get(call, first).await?.found(call)? else {
             return Ok(None);
         };
@@ -86,39 +66,24 @@ impl GraphClient {
     }
 
     /// The objects of a first page and of all that follow it.
-    pub(crate) async fn rest(
-        &self,
-        call: &'static Call,
-        first: Collection,
-    ) -> Result<Vec<Object>, GraphError> {
+    pub(crate) async fn rest(&self, call: &'static Call, first: Collection) -> Result<Vec<Object>, GraphError> {
         let mut followed = HashSet::new();
         let mut page = first;
         let mut objects = Vec::new();
         loop {
             if page.malformed > 0 {
-                return Err(GraphError::BadAnswer {
-                    call: call.name,
-                    what: "a list of something else than objects",
-                });
+                return Err(GraphError::BadAnswer { call: call.name, what: "a list of something else than objects" });
             }
             objects.append(&mut page.objects);
             let Some(link) = page.next else {
                 return Ok(objects);
             };
             let fault = (followed.len() >= MOST_PAGES).then_some(LinkFault::TooManyPages);
-            if let Some(fault) =
-                fault.or_else(|| (!followed.insert(link.clone())).then_some(LinkFault::Repeats))
-            {
-                return Err(GraphError::LinkRefused {
-                    call: call.name,
-                    fault,
-                });
+            if let Some(fault) = fault.or_else(|| (!followed.insert(link.clone())).then_some(LinkFault::Repeats)) {
+                return Err(GraphError::LinkRefused { call: call.name, fault });
             }
             let reply = self.follow(call, &link).await?.found(call)?;
-            let gone = GraphError::BadAnswer {
-                call: call.name,
-                what: "a page that vanished",
-            };
+            let gone = GraphError::BadAnswer { call: call.name, what: "a page that vanished" };
             page = self.page(call, &reply.ok_or(gone)?, Some(&link))?;
         }
     }
@@ -136,9 +101,7 @@ pub(crate) fn literal(text: &str) -> String {
 
 /// A query part, percent-encoded; blanks as `%20`, since a plus would be read as one in some places only.
 pub(crate) fn encoded(text: &str) -> String {
-    byte_serialize(text.as_bytes())
-        .collect::<String>()
-        .replace('+', "%20")
+    byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 #[cfg(test)]
@@ -147,13 +110,7 @@ mod tests {
 
     #[test]
     fn th09_a_quote_in_an_address_stays_inside_its_literal() {
-        assert_eq!(
-            literal("o'hara@x.example' or mail ne '"),
-            "'o''hara@x.example'' or mail ne '''"
-        );
-        assert_eq!(
-            encoded("mail eq 'a+b@x&y'"),
-            "mail%20eq%20%27a%2Bb%40x%26y%27"
-        );
+        assert_eq!(literal("o'hara@x.example' or mail ne '"), "'o''hara@x.example'' or mail ne '''");
+        assert_eq!(encoded("mail eq 'a+b@x&y'"), "mail%20eq%20%27a%2Bb%40x%26y%27");
     }
 }

@@ -20,10 +20,7 @@ const REMEDIES: &[(u32, &str)] = &[
         7000215,
         "The client secret is wrong. Use the secret's value, not its id, and store it with `lockstep connection rotate`.",
     ),
-    (
-        7000218,
-        "No credential reached Microsoft. Store the client secret anew with `lockstep connection rotate`.",
-    ),
+    (7000218, "No credential reached Microsoft. Store the client secret anew with `lockstep connection rotate`."),
     (
         700016,
         "The application is not known in this tenant. Check the client id and the tenant, and let an administrator of the tenant grant consent.",
@@ -40,37 +37,20 @@ const REMEDIES: &[(u32, &str)] = &[
         70001,
         "The application is disabled or not known in this tenant. An administrator must enable the enterprise application or grant consent.",
     ),
-    (
-        90038,
-        "The tenant lives in another Microsoft cloud. Add the connection with the endpoints of that cloud.",
-    ),
+    (90038, "The tenant lives in another Microsoft cloud. Add the connection with the endpoints of that cloud."),
     (
         700027,
         "The certificate was not accepted: it has expired or is not registered on the application. Register the current certificate.",
     ),
-    (
-        700024,
-        "The clock of this machine differs from Microsoft's. Correct the time and try again.",
-    ),
-    (
-        700030,
-        "The certificate's subject is not allowed for this application. Register another certificate.",
-    ),
-    (
-        70011,
-        "The scope is not one of this cloud's Graph. Check the Graph address of the connection.",
-    ),
-    (
-        700022,
-        "The scope is not one of this cloud's Graph. Check the Graph address of the connection.",
-    ),
-    (
-        53003,
-        "A Conditional Access policy blocks the application. Exclude it from the policy or allow this network.",
-    ),
+    (700024, "The clock of this machine differs from Microsoft's. Correct the time and try again."),
+    (700030, "The certificate's subject is not allowed for this application. Register another certificate."),
+    (70011, "The scope is not one of this cloud's Graph. Check the Graph address of the connection."),
+    (700022, "The scope is not one of this cloud's Graph. Check the Graph address of the connection."),
+    (53003, "A Conditional Access policy blocks the application. Exclude it from the policy or allow this network."),
 ];
 
-const UNKNOWN_REFUSAL: &str = "Microsoft refused the application's credential. Check tenant, client id and secret in the app registration.";
+const UNKNOWN_REFUSAL: &str =
+    "Microsoft refused the application's credential. Check tenant, client id and secret in the app registration.";
 
 impl GraphError {
     /// What a person can do, in one or two sentences without secret, name or address; AADSTS code included.
@@ -97,10 +77,7 @@ impl GraphError {
 
     fn fixed_sentence(&self) -> &'static str {
         match self {
-            Self::Unreachable {
-                reason: Unreached::Certificate,
-                ..
-            } => {
+            Self::Unreachable { reason: Unreached::Certificate, .. } => {
                 "The certificate of Microsoft Graph is not trusted here. If a proxy opens TLS, put its root into SSL_CERT_FILE; otherwise somebody is in between."
             }
             Self::Unreachable { .. } | Self::Resting { .. } | Self::TokenUnavailable { .. } => {
@@ -134,9 +111,7 @@ impl GraphError {
             Self::ObjectRefused { .. } => {
                 "Graph answered with an object that is not the one asked for. Try again; report it if it lasts."
             }
-            Self::Rejected { .. } => {
-                "Graph refused a request as Lockstep makes it. Please report this."
-            }
+            Self::Rejected { .. } => "Graph refused a request as Lockstep makes it. Please report this.",
             Self::TokenRefused { .. }
             | Self::PermissionMissing { .. }
             | Self::HostRefused { .. }
@@ -147,70 +122,46 @@ impl GraphError {
 }
 
 fn remedy(code: u32) -> &'static str {
-    REMEDIES
-        .iter()
-        .find(|(known, _)| *known == code)
-        .map_or(UNKNOWN_REFUSAL, |(_, sentence)| sentence)
+    REMEDIES.iter().find(|(known, _)| *known == code).map_or(UNKNOWN_REFUSAL, |(_, sentence)| sentence)
 }
 
 /// What a failed token request means. The library wraps its errors, so the chain is searched.
 pub(crate) fn token_failure(error: &azure_core::Error) -> GraphError {
     let mut cause = Some(error as &(dyn std::error::Error + 'static));
     while let Some(current) = cause {
-        if let Some(failure) = current
-            .downcast_ref::<azure_core::Error>()
-            .and_then(|error| judged(error.kind()))
-        {
+        if let Some(failure) = current.downcast_ref::<azure_core::Error>().and_then(|error| judged(error.kind())) {
             return failure;
         }
         cause = current.source();
     }
-    GraphError::TokenUnavailable {
-        reason: "the login host gave no usable answer",
-    }
+    GraphError::TokenUnavailable { reason: "the login host gave no usable answer" }
 }
 
 fn judged(kind: &ErrorKind) -> Option<GraphError> {
     match kind {
-        ErrorKind::HttpResponse {
-            status,
-            error_code,
-            raw_response,
-        } => Some(refused(
-            *status,
-            error_code.as_deref(),
-            raw_response.as_deref(),
-        )),
-        ErrorKind::Connection | ErrorKind::Io => Some(GraphError::TokenUnavailable {
-            reason: "the login host cannot be reached",
-        }),
-        ErrorKind::DataConversion => Some(GraphError::TokenUnavailable {
-            reason: "the login host answered with something that is no token",
-        }),
+        ErrorKind::HttpResponse { status, error_code, raw_response } => {
+            Some(refused(*status, error_code.as_deref(), raw_response.as_deref()))
+        }
+        ErrorKind::Connection | ErrorKind::Io => {
+            Some(GraphError::TokenUnavailable { reason: "the login host cannot be reached" })
+        }
+        ErrorKind::DataConversion => {
+            Some(GraphError::TokenUnavailable { reason: "the login host answered with something that is no token" })
+        }
         ErrorKind::Credential | ErrorKind::Other => None,
     }
 }
 
 fn refused(status: StatusCode, codes: Option<&str>, answer: Option<&RawResponse>) -> GraphError {
     if status == StatusCode::TooManyRequests {
-        return GraphError::Throttled {
-            call: "POST token",
-            retry_after: asked_pause(answer),
-        };
+        return GraphError::Throttled { call: "POST token", retry_after: asked_pause(answer) };
     }
-    let aadsts = codes
-        .and_then(|codes| codes.split(',').next())
-        .and_then(|code| code.trim().parse().ok());
+    let aadsts = codes.and_then(|codes| codes.split(',').next()).and_then(|code| code.trim().parse().ok());
     let passing = u16::from(status) >= 500
         || aadsts.is_some_and(|code| PASSING.contains(&code))
-        || matches!(
-            protocol_error(answer).as_deref(),
-            Some("temporarily_unavailable" | "server_error")
-        );
+        || matches!(protocol_error(answer).as_deref(), Some("temporarily_unavailable" | "server_error"));
     match aadsts {
-        _ if passing => GraphError::TokenUnavailable {
-            reason: "the login host is in trouble",
-        },
+        _ if passing => GraphError::TokenUnavailable { reason: "the login host is in trouble" },
         Some(90002) => GraphError::UnknownTenant,
         aadsts => GraphError::TokenRefused { aadsts },
     }
@@ -218,11 +169,7 @@ fn refused(status: StatusCode, codes: Option<&str>, answer: Option<&RawResponse>
 
 fn asked_pause(answer: Option<&RawResponse>) -> std::time::Duration {
     let header = answer.and_then(|answer| answer.headers().get_optional_str(&"retry-after".into()));
-    header
-        .and_then(RetryAfter::parse)
-        .map_or(std::time::Duration::from_secs(10), |RetryAfter(asked)| {
-            asked
-        })
+    header.and_then(RetryAfter::parse).map_or(std::time::Duration::from_secs(10), |RetryAfter(asked)| asked)
 }
 
 /// OAuth's `error`, the field Microsoft says to decide on [AADSTS].
@@ -231,9 +178,7 @@ fn protocol_error(answer: Option<&RawResponse>) -> Option<String> {
     struct Body {
         error: String,
     }
-    serde_json::from_slice::<Body>(answer?.body().as_ref())
-        .ok()
-        .map(|body| body.error)
+    serde_json::from_slice::<Body>(answer?.body().as_ref()).ok().map(|body| body.error)
 }
 
 #[cfg(test)]
@@ -243,17 +188,10 @@ mod tests {
     #[test]
     fn fa14_every_known_refusal_has_its_own_sentence_with_the_code() {
         for (code, _) in REMEDIES {
-            let sentence = GraphError::TokenRefused {
-                aadsts: Some(*code),
-            }
-            .operator_sentence();
+            let sentence = GraphError::TokenRefused { aadsts: Some(*code) }.operator_sentence();
             assert!(sentence.ends_with(&format!("(AADSTS{code})")), "{sentence}");
             assert!(!sentence.starts_with(UNKNOWN_REFUSAL), "{sentence}");
         }
-        assert!(
-            GraphError::TokenRefused { aadsts: Some(1) }
-                .operator_sentence()
-                .starts_with(UNKNOWN_REFUSAL)
-        );
+        assert!(GraphError::TokenRefused { aadsts: Some(1) }.operator_sentence().starts_with(UNKNOWN_REFUSAL));
     }
 }

@@ -7,11 +7,7 @@ use crate::call::{Call, Priority, parse};
 use crate::client::GraphClient;
 use crate::error::GraphError;
 
-static READ: Call = Call {
-    name: "GET /organization",
-    permission: "User.Read.All",
-    priority: Priority::Normal,
-};
+static READ: Call = Call { name: "GET /organization", permission: "User.Read.All", priority: Priority::Normal };
 
 /// The tenant as it describes itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,27 +46,13 @@ impl GraphClient {
     /// # Errors
     /// See [`GraphError`]; anything but exactly one organization with an id is a bad answer.
     pub async fn organization(&self) -> Result<Organization, GraphError> {
-        let url = self.address(
-            &["organization"],
-            Some("$select=id,displayName,verifiedDomains"),
-        );
+        let url = self.address(&["organization"], Some("$select=id,displayName,verifiedDomains"));
         let body = self.get(&READ, &url).await?.body(&READ)?;
         let Wire { value } = parse(&READ, &body)?;
-        let bad = |what| GraphError::BadAnswer {
-            call: READ.name,
-            what,
-        };
-        let [found]: [WireOrganization; 1] = value
-            .try_into()
-            .map_err(|_| bad("not exactly one organization"))?;
-        let id = found
-            .id
-            .parse()
-            .map_err(|_| bad("an organization without a usable id"))?;
-        let domains = found
-            .verified_domains
-            .into_iter()
-            .map(|domain| domain.name.trim().to_ascii_lowercase());
+        let bad = |what| GraphError::BadAnswer { call: READ.name, what };
+        let [found]: [WireOrganization; 1] = value.try_into().map_err(|_| bad("not exactly one organization"))?;
+        let id = found.id.parse().map_err(|_| bad("an organization without a usable id"))?;
+        let domains = found.verified_domains.into_iter().map(|domain| domain.name.trim().to_ascii_lowercase());
         Ok(Organization {
             id,
             display_name: found.display_name.unwrap_or_default(),

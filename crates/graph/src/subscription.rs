@@ -21,11 +21,7 @@ static DELETE: Call = call("DELETE /subscriptions/{id}");
 static LIST: Call = call("GET /subscriptions");
 
 const fn call(name: &'static str) -> Call {
-    Call {
-        name,
-        permission: "User.Read.All and Group.Read.All",
-        priority: Priority::Normal,
-    }
+    Call { name, permission: "User.Read.All and Group.Read.All", priority: Priority::Normal }
 }
 
 /// What a subscription watches: one of each per tenant, never one per group [GH9915].
@@ -132,10 +128,7 @@ impl GraphClient {
     /// [`GraphError::SubscriptionExists`], [`GraphError::SubscriptionQuota`],
     /// [`GraphError::NotificationAddressFailed`], and the rest of [`GraphError`]. After
     /// [`GraphError::Unreachable`] the subscription may exist all the same.
-    pub async fn create_subscription(
-        &self,
-        wanted: &NewSubscription,
-    ) -> Result<CreatedSubscription, GraphError> {
+    pub async fn create_subscription(&self, wanted: &NewSubscription) -> Result<CreatedSubscription, GraphError> {
         let body = json!({
             "changeType": "updated,deleted",
             "notificationUrl": wanted.notification_url.as_str(),
@@ -145,10 +138,7 @@ impl GraphClient {
             "clientState": wanted.client_state.expose_secret(),
             "latestSupportedTlsVersion": "v1_2",
         });
-        let body = match self
-            .post(&CREATE, &self.address(&["subscriptions"], None), &body)
-            .await?
-        {
+        let body = match self.post(&CREATE, &self.address(&["subscriptions"], None), &body).await? {
             Reply::Refused(refusal) => return Err(not_created(wanted.resource, refusal)),
             other => other.body(&CREATE)?,
         };
@@ -160,18 +150,10 @@ impl GraphClient {
     ///
     /// # Errors
     /// See [`GraphError`].
-    pub async fn renew_subscription(
-        &self,
-        id: Uuid,
-        expires_at: Timestamp,
-    ) -> Result<RenewOutcome, GraphError> {
+    pub async fn renew_subscription(&self, id: Uuid, expires_at: Timestamp) -> Result<RenewOutcome, GraphError> {
         let url = self.address(&["subscriptions", &id.to_string()], None);
         let body = json!({ "expirationDateTime": expires_at.to_string() });
-        let request = Outgoing {
-            method: Method::PATCH,
-            url: &url,
-            body: Some(&body),
-        };
+        let request = Outgoing { method: Method::PATCH, url: &url, body: Some(&body) };
         let Some(body) = self.send(&RENEW, request).await?.found(&RENEW)? else {
             return Ok(RenewOutcome::Gone);
         };
@@ -185,15 +167,8 @@ impl GraphClient {
     /// See [`GraphError`].
     pub async fn delete_subscription(&self, id: Uuid) -> Result<(), GraphError> {
         let url = self.address(&["subscriptions", &id.to_string()], None);
-        let request = Outgoing {
-            method: Method::DELETE,
-            url: &url,
-            body: None,
-        };
-        self.send(&DELETE, request)
-            .await?
-            .found(&DELETE)
-            .map(|_| ())
+        let request = Outgoing { method: Method::DELETE, url: &url, body: None };
+        self.send(&DELETE, request).await?.found(&DELETE).map(|_| ())
     }
 
     /// All subscriptions this application has in this tenant (`sub_check`).
@@ -203,18 +178,12 @@ impl GraphClient {
     pub async fn list_subscriptions(&self) -> Result<Vec<RemoteSubscription>, GraphError> {
         let first = self.address(&["subscriptions"], None);
         let objects = self.all(&LIST, &first).await?.unwrap_or_default();
-        objects
-            .into_iter()
-            .map(|object| remote(serde_json::Value::Object(object)))
-            .collect()
+        objects.into_iter().map(|object| remote(serde_json::Value::Object(object))).collect()
     }
 }
 
 fn remote(object: serde_json::Value) -> Result<RemoteSubscription, GraphError> {
-    let bad = |_| GraphError::BadAnswer {
-        call: LIST.name,
-        what: "a subscription without id or end",
-    };
+    let bad = |_| GraphError::BadAnswer { call: LIST.name, what: "a subscription without id or end" };
     let wire: Wire = serde_json::from_value(object).map_err(bad)?;
     let (id, expires_at) = identity(&LIST, &wire)?;
     Ok(RemoteSubscription {
@@ -226,28 +195,20 @@ fn remote(object: serde_json::Value) -> Result<RemoteSubscription, GraphError> {
 }
 
 fn identity(call: &'static Call, wire: &Wire) -> Result<(Uuid, Timestamp), GraphError> {
-    let bad = GraphError::BadAnswer {
-        call: call.name,
-        what: "a subscription without a usable id or end",
-    };
+    let bad = GraphError::BadAnswer { call: call.name, what: "a subscription without a usable id or end" };
     let id = Uuid::try_parse(&wire.id).map_err(|_| bad.clone())?;
     Ok((id, Timestamp::parse(&wire.expiration_date_time).ok_or(bad)?))
 }
 
 fn not_created(resource: WatchedResource, refusal: Refusal) -> GraphError {
     match refusal.status {
-        409 => GraphError::SubscriptionExists {
-            id: named_id(&refusal.message),
-        },
+        409 => GraphError::SubscriptionExists { id: named_id(&refusal.message) },
         // Denied for want of a permission says so by its code; every other 403 names a limit [OV25] [GH21403].
-        403 if refusal.is("Authorization_RequestDenied") => GraphError::PermissionMissing {
-            call: CREATE.name,
-            permission: resource.permission(),
-        },
-        403 => GraphError::SubscriptionQuota,
-        400 if refusal.is("InvalidRequest") || refusal.is("ValidationError") => {
-            GraphError::NotificationAddressFailed
+        403 if refusal.is("Authorization_RequestDenied") => {
+            GraphError::PermissionMissing { call: CREATE.name, permission: resource.permission() }
         }
+        403 => GraphError::SubscriptionQuota,
+        400 if refusal.is("InvalidRequest") || refusal.is("ValidationError") => GraphError::NotificationAddressFailed,
         _ => refusal.into_error(&CREATE),
     }
 }
@@ -256,7 +217,5 @@ fn not_created(resource: WatchedResource, refusal: Refusal) -> GraphError {
 /// words may change [ERR].
 fn named_id(message: &str) -> Option<Uuid> {
     let words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    words
-        .filter(|word| word.len() == 36)
-        .find_map(|word| Uuid::try_parse(word).ok())
+    words.filter(|word| word.len() == 36).find_map(|word| Uuid::try_parse(word).ok())
 }

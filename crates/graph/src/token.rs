@@ -51,20 +51,14 @@ pub(crate) struct AccessToken {
 impl AccessToken {
     /// The header's value; `None` for a token that is no header text, which the transport has excluded.
     pub fn header(&self) -> Option<HeaderValue> {
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", self.secret.expose_secret())).ok()?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.secret.expose_secret())).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
 
     /// The same token, asked to be refreshed later.
     fn postponed(&self, refresh_at: Instant) -> Self {
-        Self {
-            secret: self.secret.clone(),
-            issued_at: self.issued_at,
-            refresh_at,
-            expires_at: self.expires_at,
-        }
+        Self { secret: self.secret.clone(), issued_at: self.issued_at, refresh_at, expires_at: self.expires_at }
     }
 }
 
@@ -94,30 +88,20 @@ impl Tokens {
             }
         }
         let mut failure = self.fetching.lock().await;
-        if let Some(token) = self
-            .held
-            .load_full()
-            .filter(|token| Instant::now() < token.refresh_at)
-        {
+        if let Some(token) = self.held.load_full().filter(|token| Instant::now() < token.refresh_at) {
             return Ok(token);
         }
         if let Some(failed) = failure.as_ref().filter(|failed| failed.at >= asked_at) {
             return Err(failed.error.clone());
         }
-        self.fetch(&mut failure)
-            .await
-            .or_else(|error| self.keep_last(error))
+        self.fetch(&mut failure).await.or_else(|error| self.keep_last(error))
     }
 
     /// A token other than the one Graph has just answered 401 to (FA-14).
     pub async fn renew(&self, rejected: &Arc<AccessToken>) -> Result<Arc<AccessToken>, GraphError> {
         let asked_at = Instant::now();
         let mut failure = self.fetching.lock().await;
-        if let Some(token) = self
-            .held
-            .load_full()
-            .filter(|token| !Arc::ptr_eq(token, rejected))
-        {
+        if let Some(token) = self.held.load_full().filter(|token| !Arc::ptr_eq(token, rejected)) {
             return Ok(token);
         }
         if let Some(failed) = failure.as_ref().filter(|failed| failed.at >= asked_at) {
@@ -132,15 +116,8 @@ impl Tokens {
     /// were granted meanwhile: the next call asks for a new one (FA-14).
     pub fn retire(&self, denied: &Arc<AccessToken>) {
         let now = Instant::now();
-        let is_held = self
-            .held
-            .load()
-            .as_ref()
-            .is_some_and(|token| Arc::ptr_eq(token, denied));
-        if is_held
-            && now.saturating_duration_since(denied.issued_at) >= YOUNG
-            && self.forget_cached().is_ok()
-        {
+        let is_held = self.held.load().as_ref().is_some_and(|token| Arc::ptr_eq(token, denied));
+        if is_held && now.saturating_duration_since(denied.issued_at) >= YOUNG && self.forget_cached().is_ok() {
             self.held.store(Some(Arc::new(denied.postponed(now))));
         }
     }
@@ -156,8 +133,7 @@ impl Tokens {
 
     /// Changes to a new credential; tokens of the old one are no longer used.
     pub fn replace(&self, credential: Credential) -> Result<(), GraphError> {
-        self.issuer
-            .store(Arc::new(self.identity.issuer(credential)?));
+        self.issuer.store(Arc::new(self.identity.issuer(credential)?));
         self.held.store(None);
         Ok(())
     }
@@ -167,12 +143,7 @@ impl Tokens {
         let outcome = ask(&issuer, self.identity.scope()).await.map(Arc::new);
         match &outcome {
             Ok(token) => self.held.store(Some(token.clone())),
-            Err(error) => {
-                *failure = Some(Failure {
-                    at: Instant::now(),
-                    error: error.clone(),
-                })
-            }
+            Err(error) => *failure = Some(Failure { at: Instant::now(), error: error.clone() }),
         }
         // A credential replaced meanwhile must not be outlived by its token.
         if !Arc::ptr_eq(&issuer, &self.issuer.load()) {
@@ -199,9 +170,7 @@ async fn ask(issuer: &Issuer, scope: &str) -> Result<AccessToken, GraphError> {
     metrics::counter!("lockstep_graph_requests_total", "route" => "POST token", "status" => outcome_label(&answer))
         .increment(1);
     let Ok(answer) = answer else {
-        return Err(GraphError::TokenUnavailable {
-            reason: "the login host took too long",
-        });
+        return Err(GraphError::TokenUnavailable { reason: "the login host took too long" });
     };
     let token = answer.map_err(|error| token_failure(&error))?;
     let life = Duration::try_from(token.expires_on - OffsetDateTime::now_utc()).unwrap_or_default();
@@ -234,9 +203,7 @@ mod tests {
     /// A connection whose login host is not there.
     async fn cut_off() -> Tokens {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base: url::Url = format!("http://{}", listener.local_addr().unwrap())
-            .parse()
-            .unwrap();
+        let base: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let connection = GraphConnection {
             tenant: "contoso.example".to_owned(),
             client_id: "4f0c8c0e-6a1d-4a53-9c9b-2d2b7e9f3a33".to_owned(),
@@ -251,12 +218,7 @@ mod tests {
         let now = Instant::now();
         let issued_at = now.checked_sub(Duration::from_secs(3600)).unwrap_or(now);
         let secret = SecretString::from("old");
-        Arc::new(AccessToken {
-            secret,
-            issued_at,
-            refresh_at: now,
-            expires_at: now + left,
-        })
+        Arc::new(AccessToken { secret, issued_at, refresh_at: now, expires_at: now + left })
     }
 
     fn spelled(token: &AccessToken) -> &str {
@@ -269,16 +231,10 @@ mod tests {
         tokens.held.store(Some(old_token(Duration::from_secs(60))));
         assert_eq!(spelled(&tokens.current().await.unwrap()), "old");
         let held = tokens.held.load_full().unwrap();
-        assert!(
-            held.refresh_at > Instant::now(),
-            "not asked again with every call"
-        );
+        assert!(held.refresh_at > Instant::now(), "not asked again with every call");
 
         tokens.held.store(Some(old_token(Duration::ZERO)));
-        assert!(matches!(
-            tokens.current().await,
-            Err(GraphError::TokenUnavailable { .. })
-        ));
+        assert!(matches!(tokens.current().await, Err(GraphError::TokenUnavailable { .. })));
     }
 
     #[tokio::test]
@@ -293,10 +249,7 @@ mod tests {
     async fn fa14_a_denied_old_token_is_exchanged_and_a_young_one_is_not() {
         let tokens = cut_off().await;
         let before = tokens.issuer.load_full();
-        let young = Arc::new(AccessToken {
-            issued_at: Instant::now(),
-            ..old_copy()
-        });
+        let young = Arc::new(AccessToken { issued_at: Instant::now(), ..old_copy() });
         tokens.held.store(Some(young.clone()));
         tokens.retire(&young);
         assert!(Arc::ptr_eq(&before, &tokens.issuer.load()));
@@ -304,10 +257,7 @@ mod tests {
         let old = old_token(Duration::from_secs(1800));
         tokens.held.store(Some(old.clone()));
         tokens.retire(&old);
-        assert!(
-            !Arc::ptr_eq(&before, &tokens.issuer.load()),
-            "the library's own copy is forgotten"
-        );
+        assert!(!Arc::ptr_eq(&before, &tokens.issuer.load()), "the library's own copy is forgotten");
         assert!(tokens.held.load_full().unwrap().refresh_at <= Instant::now());
     }
 
@@ -318,18 +268,11 @@ mod tests {
     #[tokio::test]
     async fn a_replaced_credential_takes_its_token_with_it() {
         let tokens = cut_off().await;
-        tokens
-            .held
-            .store(Some(old_token(Duration::from_secs(1800))));
-        tokens
-            .replace(Credential::ClientSecret(SecretString::from("new")))
-            .unwrap();
+        tokens.held.store(Some(old_token(Duration::from_secs(1800))));
+        tokens.replace(Credential::ClientSecret(SecretString::from("new"))).unwrap();
         assert!(tokens.held.load_full().is_none());
         let empty = Credential::ClientSecret(SecretString::from(""));
-        assert!(matches!(
-            tokens.replace(empty),
-            Err(GraphError::SettingRefused { .. })
-        ));
+        assert!(matches!(tokens.replace(empty), Err(GraphError::SettingRefused { .. })));
         let Credential::ClientSecret(stays) = &tokens.issuer.load().from;
         assert_eq!(stays.expose_secret(), "new");
     }

@@ -33,11 +33,7 @@ impl HttpClient for TokenTransport {
         *aimed.url_mut() = url;
         let (status, headers, body) = self.client.execute_request(&aimed).await?.deconstruct();
         let body = read_bounded(body).await?;
-        let body = if status == StatusCode::Ok {
-            checked(&body)?
-        } else {
-            body
-        };
+        let body = if status == StatusCode::Ok { checked(&body)? } else { body };
         Ok(AsyncRawResponse::from_bytes(status, plain(headers), body))
     }
 }
@@ -91,12 +87,8 @@ fn lifetime(expires_in: Option<&Value>) -> Duration {
         Some(Value::String(text)) => text.trim().parse().ok(),
         _ => None,
     };
-    let seconds = seconds
-        .filter(|seconds| seconds.is_finite() && *seconds > 0.0)
-        .unwrap_or(0.0);
-    Duration::try_from_secs_f64(seconds)
-        .unwrap_or(LONGEST_LIFE)
-        .clamp(SHORTEST_LIFE, LONGEST_LIFE)
+    let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0).unwrap_or(0.0);
+    Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFE).clamp(SHORTEST_LIFE, LONGEST_LIFE)
 }
 
 fn bad(why: &'static str) -> azure_core::Error {
@@ -109,11 +101,8 @@ mod tests {
     use super::*;
 
     fn life_of(expires_in: &str) -> u64 {
-        let body = format!(
-            r#"{{"token_type":"Bearer","expires_in":{expires_in},"access_token":"opaque"}}"#
-        );
-        let answer: Map<String, Value> =
-            serde_json::from_slice(&checked(body.as_bytes()).unwrap()).unwrap();
+        let body = format!(r#"{{"token_type":"Bearer","expires_in":{expires_in},"access_token":"opaque"}}"#);
+        let answer: Map<String, Value> = serde_json::from_slice(&checked(body.as_bytes()).unwrap()).unwrap();
         answer["expires_in"].as_u64().unwrap()
     }
 

@@ -9,11 +9,7 @@ use crate::client::GraphClient;
 use crate::error::GraphError;
 use crate::odata::Object;
 
-static READ: Call = Call {
-    name: "GET /users/{id}",
-    permission: "User.Read.All",
-    priority: Priority::Normal,
-};
+static READ: Call = Call { name: "GET /users/{id}", permission: "User.Read.All", priority: Priority::Normal };
 
 /// What a read of one user found.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,11 +31,7 @@ impl GraphClient {
     /// # Errors
     /// See [`GraphError`]; [`GraphError::ObjectRefused`] when the answer is not that user (BI-33).
     pub async fn read_user(&self, id: ObjectId) -> Result<UserRead, GraphError> {
-        self.read(
-            &self.address(&["users", &id.to_string()], Some(&select())),
-            Some(id),
-        )
-        .await
+        self.read(&self.address(&["users", &id.to_string()], Some(&select())), Some(id)).await
     }
 
     /// Reads one user by object id or user principal name, as a person typed it.
@@ -55,8 +47,7 @@ impl GraphClient {
         if !name.contains('@') {
             return Ok(UserRead::NotFound);
         }
-        self.read(&self.address(&["users", name], Some(&select())), None)
-            .await
+        self.read(&self.address(&["users", name], Some(&select())), None).await
     }
 
     async fn read(&self, url: &Url, asked: Option<ObjectId>) -> Result<UserRead, GraphError> {
@@ -64,12 +55,11 @@ impl GraphClient {
             return Ok(UserRead::NotFound);
         };
         let object: Object = parse(&READ, &body)?;
-        let profile =
-            Profile::from_graph(asked, object).map_err(|_| GraphError::ObjectRefused {
-                call: READ.name,
-                id: asked,
-                why: "its id is missing, malformed or another's",
-            })?;
+        let profile = Profile::from_graph(asked, object).map_err(|_| GraphError::ObjectRefused {
+            call: READ.name,
+            id: asked,
+            why: "its id is missing, malformed or another's",
+        })?;
         Ok(UserRead::Present(Box::new(profile)))
     }
 }

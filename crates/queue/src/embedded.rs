@@ -72,21 +72,9 @@ impl EmbeddedQueue {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING_JOBS);
         let published = watch::Sender::new(0);
         tokio::spawn(Writer::over(writing, waiting, published.clone()).run());
-        let reading = Reading {
-            connection: reading,
-            leases: Leases::default(),
-            drained_at: 0,
-        };
+        let reading = Reading { connection: reading, leases: Leases::default(), drained_at: 0 };
         let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
-        Ok(Self {
-            shared: Arc::new(Shared {
-                generation,
-                jobs,
-                room,
-                published,
-                reading: Mutex::new(reading),
-            }),
-        })
+        Ok(Self { shared: Arc::new(Shared { generation, jobs, room, published, reading: Mutex::new(reading) }) })
     }
 
     /// See [`crate::Queue::publish`].
@@ -94,29 +82,16 @@ impl EmbeddedQueue {
         let body = hint::encode(message);
         let bytes = body.len();
         if bytes > MAX_MESSAGE_BYTES {
-            return Err(QueueError::TooLarge {
-                bytes,
-                limit: MAX_MESSAGE_BYTES,
-            });
+            return Err(QueueError::TooLarge { bytes, limit: MAX_MESSAGE_BYTES });
         }
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let room = self
-            .shared
-            .room
-            .clone()
-            .try_acquire_many_owned(permits)
-            .map_err(|_| QueueError::Busy)?;
+        let room = self.shared.room.clone().try_acquire_many_owned(permits).map_err(|_| QueueError::Busy)?;
         let (done, committed) = oneshot::channel();
-        self.shared
-            .jobs
-            .try_send(Job::Publish { body, room, done })
-            .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(_) => QueueError::Busy,
-                mpsc::error::TrySendError::Closed(_) => QueueError::Closed,
-            })?;
-        timeout(CONFIRM_TIMEOUT, outcome(committed))
-            .await
-            .unwrap_or(Err(QueueError::Unconfirmed))
+        self.shared.jobs.try_send(Job::Publish { body, room, done }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => QueueError::Busy,
+            mpsc::error::TrySendError::Closed(_) => QueueError::Closed,
+        })?;
+        timeout(CONFIRM_TIMEOUT, outcome(committed)).await.unwrap_or(Err(QueueError::Unconfirmed))
     }
 
     /// See [`crate::Queue::take`].
@@ -137,15 +112,8 @@ impl EmbeddedQueue {
             return Ok(());
         }
         let (done, committed) = oneshot::channel();
-        let job = Job::Ack {
-            tags: tags.to_vec(),
-            done,
-        };
-        self.shared
-            .jobs
-            .send(job)
-            .await
-            .map_err(|_| QueueError::Closed)?;
+        let job = Job::Ack { tags: tags.to_vec(), done };
+        self.shared.jobs.send(job).await.map_err(|_| QueueError::Closed)?;
         outcome(committed).await?;
         self.shared.reading.lock().await.leases.settle(tags);
         Ok(())
@@ -183,9 +151,7 @@ impl EmbeddedQueue {
         if news || reading.anything_after_cursor().await.unwrap_or(false) {
             Look::SomethingToTake
         } else {
-            Look::Nothing {
-                drained_at: reading.drained_at,
-            }
+            Look::Nothing { drained_at: reading.drained_at }
         }
     }
 
@@ -196,21 +162,11 @@ impl EmbeddedQueue {
 
         let mut reading = self.shared.reading.lock().await;
         let failed = || QueueError::database("counting the waiting hints");
-        let count: i64 = sqlx::query_scalar(COUNT)
-            .fetch_one(&mut reading.connection)
-            .await
-            .map_err(failed())?;
-        let body: Option<Vec<u8>> = sqlx::query_scalar(OLDEST)
-            .fetch_optional(&mut reading.connection)
-            .await
-            .map_err(failed())?;
-        let oldest = body
-            .and_then(|body| hint::decode(&body).ok())
-            .map(|message| message.received_at);
-        Ok(Depth {
-            messages: u64::try_from(count).unwrap_or(0),
-            oldest,
-        })
+        let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut reading.connection).await.map_err(failed())?;
+        let body: Option<Vec<u8>> =
+            sqlx::query_scalar(OLDEST).fetch_optional(&mut reading.connection).await.map_err(failed())?;
+        let oldest = body.and_then(|body| hint::decode(&body).ok()).map(|message| message.received_at);
+        Ok(Depth { messages: u64::try_from(count).unwrap_or(0), oldest })
     }
 
     /// See [`crate::Queue::generation`].
@@ -243,10 +199,7 @@ impl Reading {
         self.leases.expire(Instant::now());
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while taken.len() < max && bytes < TAKE_BYTES {
-            let rows = match self
-                .rows_after_cursor(TAKE_ROWS.min(max - taken.len()))
-                .await
-            {
+            let rows = match self.rows_after_cursor(TAKE_ROWS.min(max - taken.len())).await {
                 Ok(rows) if rows.is_empty() => return Ok((taken, true)),
                 Ok(rows) => rows,
                 Err(error) if taken.is_empty() => return Err(error),
@@ -281,16 +234,10 @@ impl Reading {
     async fn anything_after_cursor(&mut self) -> Result<bool, sqlx::Error> {
         const ANYTHING: &str = "SELECT EXISTS (SELECT 1 FROM hint WHERE id > $1)";
 
-        sqlx::query_scalar(ANYTHING)
-            .bind(self.leases.cursor())
-            .fetch_one(&mut self.connection)
-            .await
+        sqlx::query_scalar(ANYTHING).bind(self.leases.cursor()).fetch_one(&mut self.connection).await
     }
 }
 
 fn decoded(tag: i64, bytes: Vec<u8>) -> Taken {
-    Taken {
-        tag,
-        body: hint::decode(&bytes).map_err(|why| Undecodable { bytes, why }),
-    }
+    Taken { tag, body: hint::decode(&bytes).map_err(|why| Undecodable { bytes, why }) }
 }

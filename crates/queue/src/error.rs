@@ -11,17 +11,13 @@ pub enum QueueError {
     #[error("the queue URL is not understood: use `embedded:` or `embedded:PATH`")]
     BadUrl,
     /// `amqp(s)://`.
-    #[error(
-        "RabbitMQ is not in this version yet: use `embedded:` or `embedded:PATH` as the queue URL"
-    )]
+    #[error("RabbitMQ is not in this version yet: use `embedded:` or `embedded:PATH` as the queue URL")]
     BrokerNotYet,
     /// Too much waits to be committed.
     #[error("publishing a hint was refused: too many hints wait to be written to disk")]
     Busy,
     /// No commit within `confirm_timeout`; it may still happen.
-    #[error(
-        "publishing a hint was not confirmed in time: the disk or another process keeps the queue file busy"
-    )]
+    #[error("publishing a hint was not confirmed in time: the disk or another process keeps the queue file busy")]
     Unconfirmed,
     /// [`crate::Queue::close`] was called, or the writer is gone.
     #[error("the queue is closed")]
@@ -38,9 +34,7 @@ pub enum QueueError {
     #[error("making the folder of the queue file failed: check the path and its permissions")]
     Folder(#[source] Arc<std::io::Error>),
     /// The file belongs to something else.
-    #[error(
-        "the queue file is a database of another program: point the queue URL at a file of its own"
-    )]
+    #[error("the queue file is a database of another program: point the queue URL at a file of its own")]
     NotAQueue,
     /// The file's schema is newer than this program.
     #[error("the queue file has schema {found}, this version knows {known}: run the newer version")]
@@ -78,10 +72,7 @@ impl QueueError {
     }
 
     pub(crate) fn database(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self::Database {
-            operation,
-            source: Arc::new(source),
-        }
+        move |source| Self::Database { operation, source: Arc::new(source) }
     }
 }
 

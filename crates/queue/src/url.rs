@@ -40,26 +40,15 @@ mod tests {
 
     #[test]
     fn embedded_with_and_without_a_path() {
-        assert_eq!(
-            "embedded:".parse::<QueueUrl>().ok(),
-            Some(QueueUrl::Embedded("./lockstep-data/queue.db".into()))
-        );
-        assert_eq!(
-            "embedded:/var/q.db".parse::<QueueUrl>().ok(),
-            Some(QueueUrl::Embedded("/var/q.db".into()))
-        );
+        assert_eq!("embedded:".parse::<QueueUrl>().ok(), Some(QueueUrl::Embedded("./lockstep-data/queue.db".into())));
+        assert_eq!("embedded:/var/q.db".parse::<QueueUrl>().ok(), Some(QueueUrl::Embedded("/var/q.db".into())));
     }
 
     #[test]
     fn a_broker_address_is_refused_without_repeating_its_password() {
-        let Err(refused) = "amqps://lockstep:hunter2@broker/".parse::<QueueUrl>() else {
-            panic!("accepted")
-        };
+        let Err(refused) = "amqps://lockstep:hunter2@broker/".parse::<QueueUrl>() else { panic!("accepted") };
         assert!(matches!(refused, QueueError::BrokerNotYet));
         assert!(!format!("{refused} {refused:?}").contains("hunter2"));
-        assert!(matches!(
-            "redis://x".parse::<QueueUrl>(),
-            Err(QueueError::BadUrl)
-        ));
+        assert!(matches!("redis://x".parse::<QueueUrl>(), Err(QueueError::BadUrl)));
     }
 }

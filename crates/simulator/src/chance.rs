@@ -13,9 +13,7 @@ pub(crate) struct Chance {
 
 impl Chance {
     pub fn seeded(seed: u64) -> Self {
-        Self {
-            state: Mutex::new(seed),
-        }
+        Self { state: Mutex::new(seed) }
     }
 
     pub fn number(&self) -> u64 {

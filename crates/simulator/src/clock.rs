@@ -37,31 +37,17 @@ impl Course {
 
 impl SimClock {
     /// A clock that shows real time at scale 1.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this is where simulated time takes off from real time"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "this is where simulated time takes off from real time")]
     pub fn real() -> Self {
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self::starting_at(i64::try_from(unix.as_micros()).unwrap_or(i64::MAX))
     }
 
     /// A clock at scale 1 that starts at this instant (microseconds since the Unix epoch).
     pub fn starting_at(micros: i64) -> Self {
-        let course = Course {
-            since: Instant::now(),
-            micros,
-            scale: 1.0,
-        };
+        let course = Course { since: Instant::now(), micros, scale: 1.0 };
         let (moved, _) = watch::channel(0);
-        Self {
-            inner: Arc::new(Inner {
-                course: Mutex::new(course),
-                moved,
-            }),
-        }
+        Self { inner: Arc::new(Inner { course: Mutex::new(course), moved }) }
     }
 
     /// Simulated now, in microseconds since the Unix epoch.
@@ -78,11 +64,7 @@ impl SimClock {
     /// Simulated seconds per real second from now on. Negative or non-finite values count as 0,
     /// which stops the clock.
     pub fn set_scale(&self, scale: f64) {
-        let scale = if scale.is_finite() {
-            scale.max(0.0)
-        } else {
-            0.0
-        };
+        let scale = if scale.is_finite() { scale.max(0.0) } else { 0.0 };
         self.change(|course| course.scale = scale);
     }
 
@@ -94,8 +76,7 @@ impl SimClock {
     /// Sleeps for a span of simulated time; wakes at once when the clock is advanced past its end.
     pub async fn sleep(&self, span: Duration) {
         let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-        self.sleep_until(self.now_micros().saturating_add(micros))
-            .await;
+        self.sleep_until(self.now_micros().saturating_add(micros)).await;
     }
 
     /// Sleeps until the clock shows at least this instant (microseconds since the Unix epoch).
@@ -121,20 +102,12 @@ impl SimClock {
     }
 
     fn course(&self) -> Course {
-        *self
-            .inner
-            .course
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.inner.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(&mut Course)) {
         {
-            let mut course = self
-                .inner
-                .course
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut course = self.inner.course.lock().unwrap_or_else(PoisonError::into_inner);
             course.micros = course.micros_now();
             course.since = Instant::now();
             change(&mut course);
@@ -174,10 +147,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         clock.advance(HOUR);
-        tokio::time::timeout(Duration::from_secs(5), sleeper)
-            .await
-            .expect("woke")
-            .expect("ran");
+        tokio::time::timeout(Duration::from_secs(5), sleeper).await.expect("woke").expect("ran");
     }
 
     #[test]

@@ -27,43 +27,22 @@ pub(crate) fn router() -> Router<Arc<World>> {
     Router::new()
         .route("/sim", get(settings::show))
         .route("/sim/users", get(users::list).post(users::create))
-        .route(
-            "/sim/users/{id}",
-            patch(users::patch).delete(users::delete).get(users::get),
-        )
+        .route("/sim/users/{id}", patch(users::patch).delete(users::delete).get(users::get))
         .route("/sim/users/{id}/restore", post(users::restore))
         .route("/sim/groups", get(groups::list).post(groups::create))
-        .route(
-            "/sim/groups/{id}",
-            patch(groups::patch).delete(groups::delete).get(groups::get),
-        )
+        .route("/sim/groups/{id}", patch(groups::patch).delete(groups::delete).get(groups::get))
         .route("/sim/groups/{id}/restore", post(groups::restore))
-        .route(
-            "/sim/groups/{group}/members/{member}",
-            put(groups::add_member).delete(groups::remove_member),
-        )
+        .route("/sim/groups/{group}/members/{member}", put(groups::add_member).delete(groups::remove_member))
         .route("/sim/truth", get(settings::truth))
         .route("/sim/seed", post(settings::seed))
-        .route(
-            "/sim/tenants",
-            get(settings::tenants).post(settings::add_tenant),
-        )
+        .route("/sim/tenants", get(settings::tenants).post(settings::add_tenant))
         .route("/sim/app", patch(settings::change_app))
-        .route(
-            "/sim/subscriptions",
-            get(settings::subscriptions).delete(settings::lose_subscriptions),
-        )
+        .route("/sim/subscriptions", get(settings::subscriptions).delete(settings::lose_subscriptions))
         .route("/sim/lifecycle", post(settings::lifecycle))
-        .route(
-            "/sim/faults",
-            post(settings::add_fault).delete(settings::clear_faults),
-        )
+        .route("/sim/faults", post(settings::add_fault).delete(settings::clear_faults))
         .route("/sim/clock", get(settings::clock).post(settings::set_clock))
         .route("/sim/settings", post(settings::change))
-        .route(
-            "/sim/counters",
-            get(settings::counters).delete(settings::reset_counters),
-        )
+        .route("/sim/counters", get(settings::counters).delete(settings::reset_counters))
         .route("/sim/reset", post(settings::reset))
 }
 
@@ -78,20 +57,15 @@ struct Choice {
 impl FromRequestParts<Arc<World>> for Chosen {
     type Rejection = ControlError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        world: &Arc<World>,
-    ) -> Result<Self, ControlError> {
-        let Query(choice) = Query::<Choice>::try_from_uri(&parts.uri).map_err(|_| {
-            ControlError::bad("tenant must be given once, as ?tenant=<id or domain>")
-        })?;
+    async fn from_request_parts(parts: &mut Parts, world: &Arc<World>) -> Result<Self, ControlError> {
+        let Query(choice) = Query::<Choice>::try_from_uri(&parts.uri)
+            .map_err(|_| ControlError::bad("tenant must be given once, as ?tenant=<id or domain>"))?;
         let state = match &choice.tenant {
             Some(wanted) => world.tenant(wanted),
             None => world.default_tenant(),
         };
-        let state = state.ok_or_else(|| {
-            ControlError::missing("tenant", choice.tenant.as_deref().unwrap_or("default"))
-        })?;
+        let state =
+            state.ok_or_else(|| ControlError::missing("tenant", choice.tenant.as_deref().unwrap_or("default")))?;
         Ok(Self(Tenant::of(world.clone(), state)))
     }
 }
@@ -112,17 +86,11 @@ struct ControlError {
 
 impl ControlError {
     fn bad(message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            message: message.into(),
-        }
+        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
     }
 
     fn missing(kind: &str, id: &str) -> Self {
-        Self {
-            status: StatusCode::NOT_FOUND,
-            message: format!("there is no {kind} {id}"),
-        }
+        Self { status: StatusCode::NOT_FOUND, message: format!("there is no {kind} {id}") }
     }
 }
 
@@ -136,10 +104,7 @@ impl From<SimulatorError> for ControlError {
             | SimulatorError::Tls(_)
             | SimulatorError::Sender(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self {
-            status,
-            message: error.to_string(),
-        }
+        Self { status, message: error.to_string() }
     }
 }
 
@@ -154,8 +119,7 @@ type Answered<T> = Result<T, ControlError>;
 /// The body as JSON whatever its content type says, so that a bare `curl -d` works; empty is `{}`.
 fn read_body<T: DeserializeOwned>(body: &Bytes) -> Answered<T> {
     let text: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(text)
-        .map_err(|error| ControlError::bad(format!("the body is not as expected: {error}")))
+    serde_json::from_slice(text).map_err(|error| ControlError::bad(format!("the body is not as expected: {error}")))
 }
 
 /// The body as Graph-style properties.

@@ -90,11 +90,7 @@ impl Sender {
     /// Resolves when nothing is queued, in flight or waiting for a retry.
     pub async fn idle(&self) {
         // The sender half lives in self, so waiting cannot fail.
-        let _ = self
-            .pending
-            .subscribe()
-            .wait_for(|pending| *pending == 0)
-            .await;
+        let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
     }
 
     pub fn stop(&self) {
@@ -108,11 +104,7 @@ impl Sender {
     }
 
     fn held_back(&self, trouble: &Trouble) -> Duration {
-        let reorder = if trouble.reorder {
-            self.chance.below(REORDER_MS)
-        } else {
-            0
-        };
+        let reorder = if trouble.reorder { self.chance.below(REORDER_MS) } else { 0 };
         trouble.delay + Duration::from_millis(reorder)
     }
 
@@ -143,8 +135,7 @@ impl Sender {
                 tokio::time::sleep(COALESCE).await;
                 while let Some(items) = endpoint.take(ITEMS_PER_POST) {
                     let place = endpoint.place().await;
-                    self.runtime
-                        .spawn(self.clone().deliver(endpoint.clone(), items, place));
+                    self.runtime.spawn(self.clone().deliver(endpoint.clone(), items, place));
                 }
             }
         };
@@ -155,12 +146,7 @@ impl Sender {
     }
 
     /// Sends one POST until it is answered by 2xx, given up, or the simulator stops.
-    async fn deliver(
-        self: Arc<Self>,
-        endpoint: Arc<Endpoint>,
-        items: Vec<Arc<str>>,
-        place: endpoint::Place,
-    ) {
+    async fn deliver(self: Arc<Self>, endpoint: Arc<Endpoint>, items: Vec<Arc<str>>, place: endpoint::Place) {
         let outcome = tokio::select! {
             outcome = self.attempts(&endpoint, &items, place) => outcome,
             () = self.stopped() => Outcome::Expired,
@@ -174,12 +160,7 @@ impl Sender {
         self.pending.send_modify(|pending| *pending -= items.len());
     }
 
-    async fn attempts(
-        &self,
-        endpoint: &Endpoint,
-        items: &[Arc<str>],
-        mut place: endpoint::Place,
-    ) -> Outcome {
+    async fn attempts(&self, endpoint: &Endpoint, items: &[Arc<str>], mut place: endpoint::Place) -> Outcome {
         match endpoint.state(self.clock.now_micros()) {
             State::Healthy => {}
             State::Slow { until } => {
@@ -212,10 +193,7 @@ impl Sender {
     async fn attempt(&self, endpoint: &Endpoint, items: &[Arc<str>], limit: Duration) -> bool {
         let body = format!("{{\"value\":[{}]}}", items.join(","));
         let begun = Instant::now();
-        let post = self
-            .http
-            .post(&endpoint.url)
-            .header("Content-Type", "application/json; charset=utf-8");
+        let post = self.http.post(&endpoint.url).header("Content-Type", "application/json; charset=utf-8");
         let answer = tokio::time::timeout(limit, post.body(body).send()).await;
         let accepted = matches!(answer, Ok(Ok(answer)) if answer.status().is_success());
         endpoint.note(begun.elapsed(), self.clock.now_micros());

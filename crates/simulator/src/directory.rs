@@ -55,10 +55,7 @@ type Closure = (Uuid, u64, Arc<Vec<Uuid>>);
 /// An address as the index knows it.
 fn address_key(address: &str) -> String {
     let lower = address.to_ascii_lowercase();
-    lower
-        .strip_prefix("smtp:")
-        .map(str::to_owned)
-        .unwrap_or(lower)
+    lower.strip_prefix("smtp:").map(str::to_owned).unwrap_or(lower)
 }
 
 impl Directory {
@@ -79,12 +76,7 @@ impl Directory {
         self.index(id, &properties);
         self.objects.insert(id, Object::born(kind, properties, now));
         self.log(kind, id, What::Life, now);
-        Event {
-            kind,
-            id,
-            purged: false,
-            member: None,
-        }
+        Event { kind, id, purged: false, member: None }
     }
 
     /// Changes properties of a live object; `None` if they were so already.
@@ -106,59 +98,34 @@ impl Directory {
         }
         self.replace(id, Life::Live, properties, now)?;
         self.log(kind, id, What::Properties(changed), now);
-        Ok(Some(Event {
-            kind,
-            id,
-            purged: false,
-            member: None,
-        }))
+        Ok(Some(Event { kind, id, purged: false, member: None }))
     }
 
     /// Moves a live object to the deleted items. Its memberships are kept, and nothing is said
     /// about the groups (graph-contract.md, section 6).
     pub fn delete(&mut self, kind: Kind, id: Uuid, now: i64) -> Result<Event, Refusal> {
         let mut properties = self.live(kind, id)?.current().properties.clone();
-        if let Some(upn) = properties
-            .text("userPrincipalName")
-            .map(|upn| format!("{}{upn}", id.simple()))
-        {
+        if let Some(upn) = properties.text("userPrincipalName").map(|upn| format!("{}{upn}", id.simple())) {
             properties.set(kind, "userPrincipalName", json!(upn));
         }
         self.replace(id, Life::Deleted { at: now }, properties, now)?;
         self.log(kind, id, What::Life, now);
-        Ok(Event {
-            kind,
-            id,
-            purged: false,
-            member: None,
-        })
+        Ok(Event { kind, id, purged: false, member: None })
     }
 
     /// Brings a soft-deleted object back as it was.
     pub fn restore(&mut self, kind: Kind, id: Uuid, now: i64) -> Result<Event, Refusal> {
         let object = self.objects.get(&id).filter(|object| object.kind == kind);
         let gone = object.filter(|object| matches!(object.current().life, Life::Deleted { .. }));
-        let mut properties = gone
-            .ok_or(Refusal::NotFound("deleted object", id))?
-            .current()
-            .properties
-            .clone();
+        let mut properties = gone.ok_or(Refusal::NotFound("deleted object", id))?.current().properties.clone();
         if let Some(upn) = properties.text("userPrincipalName") {
-            let upn = upn
-                .strip_prefix(&id.simple().to_string())
-                .unwrap_or(upn)
-                .to_owned();
+            let upn = upn.strip_prefix(&id.simple().to_string()).unwrap_or(upn).to_owned();
             self.check_free(&upn, id)?;
             properties.set(kind, "userPrincipalName", json!(upn));
         }
         self.replace(id, Life::Live, properties, now)?;
         self.log(kind, id, What::Life, now);
-        Ok(Event {
-            kind,
-            id,
-            purged: false,
-            member: None,
-        })
+        Ok(Event { kind, id, purged: false, member: None })
     }
 
     /// Removes an object for good, live or soft-deleted, with its memberships.
@@ -174,41 +141,19 @@ impl Directory {
         }
         self.replace(id, Life::Purged, Properties::default(), now)?;
         self.log(kind, id, What::Life, now);
-        Ok(Event {
-            kind,
-            id,
-            purged: true,
-            member: None,
-        })
+        Ok(Event { kind, id, purged: true, member: None })
     }
 
     /// Adds or removes a direct member; `None` if it was so already.
-    pub fn set_member(
-        &mut self,
-        group: Uuid,
-        member: Uuid,
-        present: bool,
-        now: i64,
-    ) -> Result<Option<Event>, Refusal> {
+    pub fn set_member(&mut self, group: Uuid, member: Uuid, present: bool, now: i64) -> Result<Option<Event>, Refusal> {
         self.live(Kind::Group, group)?;
-        let kind = self
-            .now()
-            .any(member)
-            .filter(|seen| !present || seen.life == Life::Live)
-            .map(|seen| seen.kind);
+        let kind = self.now().any(member).filter(|seen| !present || seen.life == Life::Live).map(|seen| seen.kind);
         let kind = kind.ok_or(Refusal::NotFound("member", member))?;
         if group == member {
-            return Err(Refusal::Invalid(
-                "a group cannot be a member of itself".to_owned(),
-            ));
+            return Err(Refusal::Invalid("a group cannot be a member of itself".to_owned()));
         }
         let changed = self.link(group, member, present, now);
-        let event = Event {
-            kind: Kind::Group,
-            id: group,
-            purged: false,
-            member: Some((member, kind, !present)),
-        };
+        let event = Event { kind: Kind::Group, id: group, purged: false, member: Some((member, kind, !present)) };
         Ok(changed.then_some(event))
     }
 
@@ -225,22 +170,11 @@ impl Directory {
 
     fn live(&self, kind: Kind, id: Uuid) -> Result<&Object, Refusal> {
         let object = self.objects.get(&id).filter(|object| object.kind == kind);
-        object
-            .filter(|object| object.current().life == Life::Live)
-            .ok_or(Refusal::NotFound(kind.word(), id))
+        object.filter(|object| object.current().life == Life::Live).ok_or(Refusal::NotFound(kind.word(), id))
     }
 
-    fn replace(
-        &mut self,
-        id: Uuid,
-        life: Life,
-        properties: Properties,
-        now: i64,
-    ) -> Result<(), Refusal> {
-        let object = self
-            .objects
-            .get_mut(&id)
-            .ok_or(Refusal::NotFound("object", id))?;
+    fn replace(&mut self, id: Uuid, life: Life, properties: Properties, now: i64) -> Result<(), Refusal> {
+        let object = self.objects.get_mut(&id).ok_or(Refusal::NotFound("object", id))?;
         let before = object.current().properties.clone();
         object.change(life, properties.clone(), now);
         self.unindex(id, &before);
@@ -249,10 +183,7 @@ impl Directory {
     }
 
     fn link(&mut self, group: Uuid, member: Uuid, present: bool, now: i64) -> bool {
-        let changed = self
-            .objects
-            .get_mut(&group)
-            .is_some_and(|object| object.members.set(member, present, now));
+        let changed = self.objects.get_mut(&group).is_some_and(|object| object.members.set(member, present, now));
         if let Some(object) = self.objects.get_mut(&member) {
             object.parents.set(group, present, now);
         }
@@ -263,12 +194,7 @@ impl Directory {
     }
 
     fn log(&mut self, kind: Kind, id: Uuid, what: What, now: i64) {
-        self.changes.push(Change {
-            at: now,
-            kind,
-            id,
-            what,
-        });
+        self.changes.push(Change { at: now, kind, id, what });
     }
 
     fn index(&mut self, id: Uuid, properties: &Properties) {
@@ -291,9 +217,7 @@ impl Directory {
     fn cached_closure(&self, group: Uuid) -> Option<Arc<Vec<Uuid>>> {
         let head = self.changes.head(None);
         let closures = lock(&self.closures);
-        let known = closures
-            .iter()
-            .find(|(id, at, _)| (*id, *at) == (group, head));
+        let known = closures.iter().find(|(id, at, _)| (*id, *at) == (group, head));
         known.map(|(.., closure)| closure.clone())
     }
 
@@ -307,13 +231,8 @@ impl Directory {
 }
 
 fn addresses(properties: &Properties) -> Vec<String> {
-    let single = ["userPrincipalName", "mail"]
-        .into_iter()
-        .filter_map(|name| properties.text(name));
-    single
-        .chain(properties.texts("proxyAddresses"))
-        .map(address_key)
-        .collect()
+    let single = ["userPrincipalName", "mail"].into_iter().filter_map(|name| properties.text(name));
+    single.chain(properties.texts("proxyAddresses")).map(address_key).collect()
 }
 
 /// Setting `mail` makes it the primary proxy address (graph-contract.md, section 6); the one
@@ -322,12 +241,8 @@ fn link_mail(kind: Kind, properties: &mut Properties) -> bool {
     let Some(mail) = properties.text("mail").map(str::to_owned) else {
         return false;
     };
-    let others = properties
-        .texts("proxyAddresses")
-        .filter(|address| address_key(address) != address_key(&mail));
+    let others = properties.texts("proxyAddresses").filter(|address| address_key(address) != address_key(&mail));
     let aliases = others.map(|address| format!("smtp:{}", address.get(5..).unwrap_or_default()));
-    let list: Vec<String> = std::iter::once(format!("SMTP:{mail}"))
-        .chain(aliases)
-        .collect();
+    let list: Vec<String> = std::iter::once(format!("SMTP:{mail}")).chain(aliases).collect();
     kind == Kind::User && properties.set(kind, "proxyAddresses", json!(list))
 }

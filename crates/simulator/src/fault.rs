@@ -62,29 +62,17 @@ impl Default for Fault {
 impl Fault {
     /// A fault on this route, with nothing wrong yet: set the fields that should go wrong.
     pub fn on(route: impl Into<String>) -> Self {
-        Self {
-            route: route.into(),
-            ..Self::default()
-        }
+        Self { route: route.into(), ..Self::default() }
     }
 
     /// Whether there is a route it can strike.
     pub(crate) fn can_strike(&self) -> bool {
         let others = ["POST /$batch", "POST token", NOTIFICATIONS];
-        Route::NAMES
-            .into_iter()
-            .chain(others)
-            .any(|route| self.matches(route))
+        Route::NAMES.into_iter().chain(others).any(|route| self.matches(route))
     }
 
     fn matches(&self, route: &str) -> bool {
-        let bare = |name: &str| {
-            name.rsplit(' ')
-                .next()
-                .unwrap_or_default()
-                .trim_matches('/')
-                .to_owned()
-        };
+        let bare = |name: &str| name.rsplit(' ').next().unwrap_or_default().trim_matches('/').to_owned();
         match self.route.as_str() {
             "*" => route != NOTIFICATIONS,
             wanted if wanted.contains(' ') => wanted == route,
@@ -115,9 +103,7 @@ impl Trouble {
         self.retry_after = fault.retry_after.or(self.retry_after);
         self.aadsts = fault.aadsts.or(self.aadsts);
         self.delay += Duration::from_millis(fault.delay_ms.unwrap_or(0));
-        self.lag = self
-            .lag
-            .max(Duration::from_millis(fault.lag_ms.unwrap_or(0)));
+        self.lag = self.lag.max(Duration::from_millis(fault.lag_ms.unwrap_or(0)));
         self.drop |= fault.drop;
         self.duplicate |= fault.duplicate;
         self.reorder |= fault.reorder;
@@ -162,11 +148,7 @@ mod tests {
     fn a_fault_strikes_its_route_only_and_only_as_often_as_asked() {
         let chance = Chance::seeded(1);
         let faults = Faults::default();
-        faults.set(Fault {
-            status: Some(503),
-            remaining: Some(1),
-            ..Fault::on("users/{id}")
-        });
+        faults.set(Fault { status: Some(503), remaining: Some(1), ..Fault::on("users/{id}") });
 
         assert_eq!(faults.strike("GET /groups/{id}", &chance).status, None);
         assert_eq!(faults.strike("GET /users/{id}", &chance).status, Some(503));
@@ -177,10 +159,7 @@ mod tests {
     fn the_star_leaves_the_sender_alone() {
         let chance = Chance::seeded(1);
         let faults = Faults::default();
-        faults.set(Fault {
-            drop: true,
-            ..Fault::on("*")
-        });
+        faults.set(Fault { drop: true, ..Fault::on("*") });
 
         assert!(faults.strike("GET /users", &chance).drop);
         assert!(!faults.strike(NOTIFICATIONS, &chance).drop);

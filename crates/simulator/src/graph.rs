@@ -47,11 +47,7 @@ impl Request {
     /// The decoded segments of the path.
     fn segments(&self) -> Vec<String> {
         let decode = |segment: &str| percent_decode_str(segment).decode_utf8_lossy().into_owned();
-        self.path
-            .split('/')
-            .filter(|segment| !segment.is_empty())
-            .map(decode)
-            .collect()
+        self.path.split('/').filter(|segment| !segment.is_empty()).map(decode).collect()
     }
 }
 
@@ -100,29 +96,17 @@ pub(crate) async fn serve(
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let request = Request {
         method,
-        path: uri
-            .path()
-            .strip_prefix("/v1.0/")
-            .unwrap_or_default()
-            .to_owned(),
+        path: uri.path().strip_prefix("/v1.0/").unwrap_or_default().to_owned(),
         query: Query::parse(uri.query().unwrap_or_default()),
         prefer: text("Prefer").unwrap_or_default().to_owned(),
         body,
     };
     let request_id = Uuid::new_v4();
-    let client_request_id =
-        text("client-request-id").map_or_else(|| request_id.to_string(), str::to_owned);
-    let trace = Trace {
-        request_id,
-        client_request_id,
-        now: world.clock.now_micros(),
-    };
+    let client_request_id = text("client-request-id").map_or_else(|| request_id.to_string(), str::to_owned);
+    let trace = Trace { request_id, client_request_id, now: world.clock.now_micros() };
     let route = Route::parse(&request.method, &request.segments());
     let name = route.as_ref().map_or("unknown", Route::name);
-    debug_assert!(
-        route.is_none() || name == "POST /$batch" || Route::NAMES.contains(&name),
-        "{name}"
-    );
+    debug_assert!(route.is_none() || name == "POST /$batch" || Route::NAMES.contains(&name), "{name}");
     world.counting.request(name);
     let trouble = world.faults.strike(name, &world.chance);
     let answer = match (trouble.status, route) {
@@ -131,9 +115,7 @@ pub(crate) async fn serve(
         (None, Some(route)) => {
             let grant = authenticate(&world, text("Authorization"));
             match grant {
-                Ok(grant) => {
-                    routed(&world, &grant, &base.0, &request, route, &trouble, &trace).await
-                }
+                Ok(grant) => routed(&world, &grant, &base.0, &request, route, &trouble, &trace).await,
                 Err(failure) => failure.answer(&trace),
             }
         }
@@ -170,23 +152,14 @@ async fn answer_one(
 ) -> Answer {
     let lag = i64::try_from(trouble.lag.as_micros()).unwrap_or(i64::MAX);
     let instant = (lag > 0).then(|| world.clock.now_micros() - lag);
-    let call = Call {
-        world,
-        tenant: &grant.tenant,
-        permissions: &grant.permissions,
-        base,
-        request,
-        instant,
-    };
+    let call = Call { world, tenant: &grant.tenant, permissions: &grant.permissions, base, request, instant };
     let units = route.units(&request.query);
     world.counting.units(route.name(), units);
     let answered = match route.permitted(&grant.permissions) {
         true => dispatch(&call, route).await,
         false => Err(Failure::denied()),
     };
-    answered
-        .unwrap_or_else(|failure| failure.answer(trace))
-        .with_header("x-ms-resource-unit", units)
+    answered.unwrap_or_else(|failure| failure.answer(trace)).with_header("x-ms-resource-unit", units)
 }
 
 async fn dispatch(call: &Call<'_>, route: Route) -> Result<Answer, Failure> {
@@ -194,26 +167,14 @@ async fn dispatch(call: &Call<'_>, route: Route) -> Result<Answer, Failure> {
         Route::Users => users::list(call),
         Route::User { id } => users::get(call, &id),
         Route::UserDelta => delta::users(call),
-        Route::MemberOf {
-            id,
-            cast,
-            transitive,
-        } => users::member_of(call, &id, cast, transitive),
-        Route::GroupMemberOf {
-            id,
-            cast,
-            transitive,
-        } => groups::member_of(call, &id, cast, transitive),
+        Route::MemberOf { id, cast, transitive } => users::member_of(call, &id, cast, transitive),
+        Route::GroupMemberOf { id, cast, transitive } => groups::member_of(call, &id, cast, transitive),
         Route::GetMemberGroups { id } => users::get_member_groups(call, &id),
         Route::GetByIds => resolve::get_by_ids(call),
         Route::Groups => groups::list(call),
         Route::Group { id } => groups::get(call, &id),
         Route::GroupDelta => delta::groups(call),
-        Route::Members {
-            id,
-            cast,
-            transitive,
-        } => groups::members(call, &id, cast, transitive),
+        Route::Members { id, cast, transitive } => groups::members(call, &id, cast, transitive),
         Route::DeletedItem { id } => deleted::get(call, &id),
         Route::DeletedItems { kind } => deleted::list(call, kind),
         Route::Organization => Ok(organization::list(call)),
@@ -224,37 +185,20 @@ async fn dispatch(call: &Call<'_>, route: Route) -> Result<Answer, Failure> {
         Route::RenewSubscription { id } => subscriptions::renew(call, &id).await,
         Route::DeleteSubscription { id } => subscriptions::delete(call, &id),
         Route::Reauthorize { id } => subscriptions::reauthorize(call, &id),
-        Route::Batch => Err(Failure::new(
-            400,
-            "BadRequest",
-            "A batch cannot contain a batch.",
-        )),
+        Route::Batch => Err(Failure::new(400, "BadRequest", "A batch cannot contain a batch.")),
     }
 }
 
 fn authenticate(world: &World, authorization: Option<&str>) -> Result<Grant, Failure> {
     let token = authorization.and_then(|header| header.split_once(' '));
-    let token = token
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token);
-    let grant = world
-        .tokens
-        .lookup(token.ok_or_else(Failure::no_token)?)
-        .ok_or_else(Failure::invalid_token)?;
-    if grant.expires <= world.clock.now_micros() {
-        Err(Failure::expired_token())
-    } else {
-        Ok(grant)
-    }
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
+    let grant = world.tokens.lookup(token.ok_or_else(Failure::no_token)?).ok_or_else(Failure::invalid_token)?;
+    if grant.expires <= world.clock.now_micros() { Err(Failure::expired_token()) } else { Ok(grant) }
 }
 
 fn unknown_route(request: &Request) -> Failure {
     let segment = request.segments().into_iter().next().unwrap_or_default();
-    Failure::new(
-        400,
-        "BadRequest",
-        format!("Resource not found for the segment '{segment}'."),
-    )
+    Failure::new(400, "BadRequest", format!("Resource not found for the segment '{segment}'."))
 }
 
 /// The answer a fault asks for. A 5xx comes from a proxy in front of Graph and is HTML, except
@@ -279,23 +223,14 @@ fn in_trouble(status: u16, trouble: &Trouble, trace: &Trace, alone: bool) -> Ans
 /// The answer on the wire; `cut` ends it in the middle of the body.
 fn respond(answer: Answer, trace: &Trace, cut: bool) -> Response {
     let (kind, text) = match answer.body {
-        Body::Json(value) => (
-            Some("application/json;odata.metadata=minimal;charset=utf-8"),
-            value.to_string(),
-        ),
+        Body::Json(value) => (Some("application/json;odata.metadata=minimal;charset=utf-8"), value.to_string()),
         Body::Html(html) => (Some("text/html; charset=utf-8"), html),
         Body::Empty => (None, String::new()),
     };
-    let body = if cut {
-        cut_short(text)
-    } else {
-        HttpBody::from(text)
-    };
+    let body = if cut { cut_short(text) } else { HttpBody::from(text) };
     let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let date = jiff::fmt::rfc2822::DateTimePrinter::new()
-        .timestamp_to_rfc9110_string(&timestamp(trace.now));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&timestamp(trace.now));
     let fixed = [
         ("request-id", trace.request_id.to_string()),
         ("client-request-id", trace.client_request_id.clone()),
@@ -303,15 +238,8 @@ fn respond(answer: Answer, trace: &Trace, cut: bool) -> Response {
         ("Date", date.unwrap_or_default()),
         ("Content-Type", kind.unwrap_or_default().to_owned()),
     ];
-    for (name, value) in fixed
-        .into_iter()
-        .chain(answer.headers)
-        .filter(|(_, value)| !value.is_empty())
-    {
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_str(&value),
-        ) {
+    for (name, value) in fixed.into_iter().chain(answer.headers).filter(|(_, value)| !value.is_empty()) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
             response.headers_mut().insert(name, value);
         }
     }
@@ -320,9 +248,6 @@ fn respond(answer: Answer, trace: &Trace, cut: bool) -> Response {
 
 fn cut_short(text: String) -> HttpBody {
     let half = text.len() / 2;
-    let pieces = [
-        Ok(Bytes::from(text).slice(..half)),
-        Err(std::io::Error::other("cut short on purpose")),
-    ];
+    let pieces = [Ok(Bytes::from(text).slice(..half)), Err(std::io::Error::other("cut short on purpose"))];
     HttpBody::from_stream(futures::stream::iter(pieces))
 }

@@ -26,10 +26,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Base {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let scheme = parts
-            .extensions
-            .get::<Scheme>()
-            .map_or("http", |scheme| scheme.0);
+        let scheme = parts.extensions.get::<Scheme>().map_or("http", |scheme| scheme.0);
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
         let host = host.or(parts.uri.authority().map(|authority| authority.as_str()));
         Ok(Self(format!("{scheme}://{}", host.unwrap_or("localhost"))))
@@ -39,19 +36,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Base {
 /// Everything one listener serves.
 pub(crate) fn router(world: Arc<World>, scheme: Scheme) -> Router {
     Router::new()
-        .route(
-            "/{tenant}/oauth2/v2.0/token",
-            post(identity::token::request_token),
-        )
-        .route(
-            "/{tenant}/v2.0/.well-known/openid-configuration",
-            get(identity::openid_configuration),
-        )
+        .route("/{tenant}/oauth2/v2.0/token", post(identity::token::request_token))
+        .route("/{tenant}/v2.0/.well-known/openid-configuration", get(identity::openid_configuration))
         .route("/{tenant}/discovery/v2.0/keys", get(identity::keys))
-        .route(
-            "/common/discovery/instance",
-            get(identity::instance_discovery),
-        )
+        .route("/common/discovery/instance", get(identity::instance_discovery))
         .route("/v1.0/{*path}", any(graph::serve))
         .merge(control::router())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

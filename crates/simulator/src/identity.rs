@@ -28,8 +28,7 @@ pub(crate) async fn openid_configuration(
         Some(known) => known.id.to_string(),
         None if SHARED.contains(&tenant.to_ascii_lowercase().as_str()) => "{tenantid}".to_owned(),
         None => {
-            return IdentityError::unknown_tenant_in_discovery(&tenant)
-                .respond(world.clock.now_micros(), None);
+            return IdentityError::unknown_tenant_in_discovery(&tenant).respond(world.clock.now_micros(), None);
         }
     };
     Json(configuration(&base.0, &tenant, &issuer_tenant)).into_response()
@@ -60,11 +59,7 @@ pub(crate) async fn keys() -> Json<Value> {
 
 /// `GET /common/discovery/instance`, which Microsoft's libraries ask about hosts they do not know.
 pub(crate) async fn instance_discovery(base: Base) -> Json<Value> {
-    let host = base
-        .0
-        .split_once("://")
-        .map_or(base.0.as_str(), |(_, host)| host)
-        .to_owned();
+    let host = base.0.split_once("://").map_or(base.0.as_str(), |(_, host)| host).to_owned();
     Json(json!({
         "tenant_discovery_endpoint": format!("{}/common/v2.0/.well-known/openid-configuration", base.0),
         "api-version": "1.1",

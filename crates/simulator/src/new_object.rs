@@ -77,12 +77,7 @@ pub struct NewGroup {
 impl NewGroup {
     /// A security group of this name.
     pub fn named(display_name: &str) -> Self {
-        Self {
-            display_name: display_name.to_owned(),
-            created: None,
-            security_enabled: true,
-            extra: Map::new(),
-        }
+        Self { display_name: display_name.to_owned(), created: None, security_enabled: true, extra: Map::new() }
     }
 }
 
@@ -122,20 +117,12 @@ pub(crate) fn local_part(display_name: &str) -> String {
         .map(|word| ascii(word).to_ascii_lowercase())
         .filter(|word| !word.is_empty());
     let local = words.collect::<Vec<_>>().join(".");
-    if local.is_empty() {
-        "person".to_owned()
-    } else {
-        local
-    }
+    if local.is_empty() { "person".to_owned() } else { local }
 }
 
 /// A user's properties with what Microsoft would add itself.
 pub(crate) fn complete_user(mut properties: Map<String, Value>, now: i64) -> Map<String, Value> {
-    let name = properties
-        .get("displayName")
-        .and_then(Value::as_str)
-        .unwrap_or("Sample Person")
-        .to_owned();
+    let name = properties.get("displayName").and_then(Value::as_str).unwrap_or("Sample Person").to_owned();
     let (given, surname) = name.rsplit_once(' ').unwrap_or((&name, ""));
     let mut or_else = |property: &str, value: Value| {
         properties.entry(property).or_insert(value);
@@ -155,11 +142,7 @@ pub(crate) fn complete_user(mut properties: Map<String, Value>, now: i64) -> Map
 
 /// A group's properties with what Microsoft would add itself.
 pub(crate) fn complete_group(mut properties: Map<String, Value>, now: i64) -> Map<String, Value> {
-    let name = properties
-        .get("displayName")
-        .and_then(Value::as_str)
-        .unwrap_or("Sample Group")
-        .to_owned();
+    let name = properties.get("displayName").and_then(Value::as_str).unwrap_or("Sample Group").to_owned();
     let mut or_else = |property: &str, value: Value| {
         properties.entry(property).or_insert(value);
     };

@@ -45,7 +45,5 @@ fn purge(tenant: &Tenant, now: i64) {
 fn outdated(tenant: &Tenant, kind: Kind, now: i64) -> Vec<Uuid> {
     let directory = read(&tenant.state().directory);
     let all = directory.now().all(kind, None);
-    all.filter(|seen| matches!(seen.life, Life::Deleted { at } if at + KEPT < now))
-        .map(|seen| seen.id)
-        .collect()
+    all.filter(|seen| matches!(seen.life, Life::Deleted { at } if at + KEPT < now)).map(|seen| seen.id).collect()
 }

@@ -95,32 +95,18 @@ impl Simulator {
     pub async fn start(config: SimulatorConfig) -> Result<Simulator, SimulatorError> {
         let chance = Arc::new(Chance::seeded(config.seed));
         let (faults, counting) = (Arc::new(Faults::default()), Arc::new(Counting::default()));
-        let sender = Sender::new(
-            sender_client()?,
-            config.clock.clone(),
-            chance.clone(),
-            faults.clone(),
-            counting.clone(),
-        );
+        let sender =
+            Sender::new(sender_client()?, config.clock.clone(), chance.clone(), faults.clone(), counting.clone());
         let world = Arc::new(World::new(config.clock, chance, faults, counting, sender));
         world.set_latency(config.latency);
         let default_tenant = world.add_tenant(TenantSpec::default());
         tokio::spawn(retention::keep(world.clone()));
         let http = serve_http(config.bind, router(world.clone(), Scheme("http")))?;
         let https = match config.https_bind {
-            Some(address) => {
-                Some(serve_https(address, router(world.clone(), Scheme("https"))).await?)
-            }
+            Some(address) => Some(serve_https(address, router(world.clone(), Scheme("https"))).await?),
             None => None,
         };
-        Ok(Self {
-            inner: Arc::new(Inner {
-                world,
-                default_tenant,
-                http,
-                https,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { world, default_tenant, http, https }) })
     }
 
     /// The base of both the identity endpoints and Graph, e.g. `http://127.0.0.1:40123`.
@@ -130,10 +116,7 @@ impl Simulator {
 
     /// The same over https, where it was asked for: `https://localhost:PORT`.
     pub fn https_url(&self) -> Option<String> {
-        self.inner
-            .https
-            .as_ref()
-            .map(|(listener, _)| format!("https://localhost:{}", listener.address.port()))
+        self.inner.https.as_ref().map(|(listener, _)| format!("https://localhost:{}", listener.address.port()))
     }
 
     /// The root certificate that clients of the https address must trust.
@@ -233,47 +216,26 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimulatorError
 fn serve_http(wanted: SocketAddr, router: Router) -> Result<Listener, SimulatorError> {
     let (listener, address) = bind(wanted)?;
     let handle = Handle::new();
-    let server = axum_server::from_tcp(listener)
-        .map_err(|source| SimulatorError::Bind { address, source })?;
-    let server = server
-        .acceptor(NoDelayAcceptor::new())
-        .handle(handle.clone());
+    let server = axum_server::from_tcp(listener).map_err(|source| SimulatorError::Bind { address, source })?;
+    let server = server.acceptor(NoDelayAcceptor::new()).handle(handle.clone());
     let task = tokio::spawn(server.serve(router.into_make_service()));
-    Ok(Listener {
-        address,
-        handle,
-        task: std::sync::Mutex::new(Some(task)),
-    })
+    Ok(Listener { address, handle, task: std::sync::Mutex::new(Some(task)) })
 }
 
-async fn serve_https(
-    wanted: SocketAddr,
-    router: Router,
-) -> Result<(Listener, String), SimulatorError> {
+async fn serve_https(wanted: SocketAddr, router: Router) -> Result<(Listener, String), SimulatorError> {
     let identity = tls::identity().await?;
     let (listener, address) = bind(wanted)?;
     let handle = Handle::new();
-    let server = axum_server::from_tcp(listener)
-        .map_err(|source| SimulatorError::Bind { address, source })?;
+    let server = axum_server::from_tcp(listener).map_err(|source| SimulatorError::Bind { address, source })?;
     let acceptor = RustlsAcceptor::new(identity.config).acceptor(NoDelayAcceptor::new());
     let server = server.acceptor(acceptor).handle(handle.clone());
     let task = tokio::spawn(server.serve(router.into_make_service()));
-    Ok((
-        Listener {
-            address,
-            handle,
-            task: std::sync::Mutex::new(Some(task)),
-        },
-        identity.root_pem,
-    ))
+    Ok((Listener { address, handle, task: std::sync::Mutex::new(Some(task)) }, identity.root_pem))
 }
 
 /// The client notifications go out by. A machine without any root certificate can still send to
 /// loopback over http, which is what a newcomer does.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "plays Microsoft's sender, so it shares no client with Lockstep"
-)]
+#[allow(clippy::disallowed_methods, reason = "plays Microsoft's sender, so it shares no client with Lockstep")]
 fn sender_client() -> Result<reqwest::Client, SimulatorError> {
     let builder = || {
         reqwest::Client::builder()
@@ -282,8 +244,5 @@ fn sender_client() -> Result<reqwest::Client, SimulatorError> {
             .connect_timeout(Duration::from_secs(3))
             .tcp_nodelay(true)
     };
-    builder()
-        .build()
-        .or_else(|_| builder().tls_certs_only([]).build())
-        .map_err(SimulatorError::Sender)
+    builder().build().or_else(|_| builder().tls_certs_only([]).build()).map_err(SimulatorError::Sender)
 }

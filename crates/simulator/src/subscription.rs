@@ -48,11 +48,7 @@ impl Watched {
             _ => return None,
         };
         let id = id.map(Uuid::parse_str).transpose().ok()?;
-        Some(Self {
-            kind,
-            id,
-            members_only,
-        })
+        Some(Self { kind, id, members_only })
     }
 }
 
@@ -72,10 +68,7 @@ impl Subscription {
     /// Whether its change types, compared as sets, are the same.
     pub fn same_changes(&self, change_type: &str) -> bool {
         let set = |list: &str| {
-            let mut words: Vec<String> = list
-                .split(',')
-                .map(|word| word.trim().to_ascii_lowercase())
-                .collect();
+            let mut words: Vec<String> = list.split(',').map(|word| word.trim().to_ascii_lowercase()).collect();
             words.sort();
             words
         };
@@ -87,10 +80,7 @@ impl Subscription {
         self.watched.kind == event.kind
             && self.watched.id.is_none_or(|id| id == event.id)
             && (!self.watched.members_only || event.member.is_some())
-            && self
-                .change_type
-                .split(',')
-                .any(|word| word.trim().eq_ignore_ascii_case(change))
+            && self.change_type.split(',').any(|word| word.trim().eq_ignore_ascii_case(change))
     }
 
     /// The notification item about this event.
@@ -154,9 +144,7 @@ impl Subscription {
     }
 
     fn expiry_in_notification(&self) -> String {
-        timestamp(self.expires)
-            .strftime("%Y-%m-%dT%H:%M:%S+00:00")
-            .to_string()
+        timestamp(self.expires).strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
     }
 }
 
@@ -177,11 +165,7 @@ mod tests {
         Subscription {
             id: Uuid::from_u128(7),
             resource: "groups".to_owned(),
-            watched: Watched {
-                kind: Kind::Group,
-                id: None,
-                members_only: false,
-            },
+            watched: Watched { kind: Kind::Group, id: None, members_only: false },
             change_type: "updated,deleted".to_owned(),
             notification_url: "https://hooks.example.test/n".to_owned(),
             lifecycle_url: None,
@@ -194,31 +178,16 @@ mod tests {
     #[test]
     fn resources_are_read_with_any_case_and_slashes() {
         let id = Uuid::from_u128(9);
-        assert_eq!(
-            Watched::parse("/Users").map(|watched| watched.kind),
-            Some(Kind::User)
-        );
+        assert_eq!(Watched::parse("/Users").map(|watched| watched.kind), Some(Kind::User));
         let members = Watched::parse(&format!("groups/{id}/members"));
-        assert_eq!(
-            members,
-            Some(Watched {
-                kind: Kind::Group,
-                id: Some(id),
-                members_only: true
-            })
-        );
+        assert_eq!(members, Some(Watched { kind: Kind::Group, id: Some(id), members_only: true }));
         assert_eq!(Watched::parse("me/messages"), None);
     }
 
     #[test]
     fn a_membership_item_reads_as_in_the_samples() {
         let (group, member, tenant) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
-        let event = Event {
-            kind: Kind::Group,
-            id: group,
-            purged: false,
-            member: Some((member, Kind::User, true)),
-        };
+        let event = Event { kind: Kind::Group, id: group, purged: false, member: Some((member, Kind::User, true)) };
         let expected = json!({
             "changeType": "updated",
             "clientState": "state",
@@ -236,10 +205,7 @@ mod tests {
         });
         assert_eq!(sample().item(tenant, &event, RemovedForm::String), expected);
         let object = sample().item(tenant, &event, RemovedForm::Object);
-        assert_eq!(
-            object["resourceData"]["members@delta"][0]["@removed"],
-            json!({"reason": "deleted"})
-        );
+        assert_eq!(object["resourceData"]["members@delta"][0]["@removed"], json!({"reason": "deleted"}));
     }
 
     #[test]

@@ -87,22 +87,15 @@ impl Tenant {
         properties.insert("displayName".to_owned(), json!(user.display_name));
         properties.insert("accountEnabled".to_owned(), json!(user.account_enabled));
         properties.insert("userType".to_owned(), json!(user.user_type));
-        let name = if user.user_principal_name.is_empty() {
-            local_part(&user.display_name)
-        } else {
-            user.user_principal_name
-        };
+        let name =
+            if user.user_principal_name.is_empty() { local_part(&user.display_name) } else { user.user_principal_name };
         properties.insert("userPrincipalName".to_owned(), json!(self.at_domain(&name)));
         if let Some(mail) = &user.mail {
             properties.insert("mail".to_owned(), json!(self.at_domain(mail)));
         }
         properties.extend(user.extra);
         let mut directory = write(&self.state.directory);
-        let upn = properties
-            .get("userPrincipalName")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
+        let upn = properties.get("userPrincipalName").and_then(Value::as_str).unwrap_or_default().to_owned();
         let free = free_name(&directory, &upn);
         if free != upn {
             if properties.get("mail").and_then(Value::as_str) == Some(upn.as_str()) {
@@ -114,28 +107,16 @@ impl Tenant {
     }
 
     /// Creates a user from Graph-style properties; a user principal name that is taken is refused.
-    pub(crate) fn create_user_from(
-        &self,
-        mut properties: Map<String, Value>,
-    ) -> Result<Uuid, SimulatorError> {
-        let given = |name: &str| {
-            properties
-                .get(name)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
+    pub(crate) fn create_user_from(&self, mut properties: Map<String, Value>) -> Result<Uuid, SimulatorError> {
+        let given = |name: &str| properties.get(name).and_then(Value::as_str).map(str::to_owned);
         let named = given("userPrincipalName");
-        let upn = named
-            .clone()
-            .or_else(|| given("mail"))
-            .or_else(|| given("displayName").map(|name| local_part(&name)));
+        let upn =
+            named.clone().or_else(|| given("mail")).or_else(|| given("displayName").map(|name| local_part(&name)));
         let upn = self.at_domain(&upn.unwrap_or_else(|| "person".to_owned()));
         let mut directory = write(&self.state.directory);
         let upn = match named {
             Some(_) => {
-                directory
-                    .check_free(&upn, Uuid::nil())
-                    .map_err(|refusal| self.refused(refusal))?;
+                directory.check_free(&upn, Uuid::nil()).map_err(|refusal| self.refused(refusal))?;
                 upn
             }
             None => free_name(&directory, &upn),
@@ -218,9 +199,7 @@ impl Tenant {
     /// The ids of the live subscriptions.
     pub fn subscriptions(&self) -> Vec<Uuid> {
         let live = self.state.live_subscriptions(self.world.clock.now_micros());
-        live.into_iter()
-            .map(|subscription| subscription.id)
-            .collect()
+        live.into_iter().map(|subscription| subscription.id).collect()
     }
 
     /// Forgets all subscriptions without telling anyone, as has been seen in the field.
@@ -232,24 +211,18 @@ impl Tenant {
     ///
     /// # Errors
     /// When there is no such subscription, or it was made without a `lifecycleNotificationUrl`.
-    pub fn send_lifecycle(
-        &self,
-        subscription: Uuid,
-        event: LifecycleEvent,
-    ) -> Result<(), SimulatorError> {
+    pub fn send_lifecycle(&self, subscription: Uuid, event: LifecycleEvent) -> Result<(), SimulatorError> {
         let live = self.state.live_subscriptions(self.world.clock.now_micros());
-        let found = live
-            .into_iter()
-            .find(|known: &Subscription| known.id == subscription);
+        let found = live.into_iter().find(|known: &Subscription| known.id == subscription);
         let found = found.ok_or_else(|| self.not_found("subscription", subscription))?;
         if event == LifecycleEvent::SubscriptionRemoved {
             lock(&self.state.subscriptions).remove(&subscription);
         }
         match self.world.announce_lifecycle(&self.state, &found, event) {
             true => Ok(()),
-            false => Err(SimulatorError::Refused(format!(
-                "subscription {subscription} has no lifecycleNotificationUrl"
-            ))),
+            false => {
+                Err(SimulatorError::Refused(format!("subscription {subscription} has no lifecycleNotificationUrl")))
+            }
         }
     }
 
@@ -257,10 +230,7 @@ impl Tenant {
     pub fn truth(&self) -> Vec<TruthUser> {
         let directory = read(&self.state.directory);
         let view = directory.now();
-        view.all(Kind::User, None)
-            .filter(|seen| seen.life != Life::Purged)
-            .map(|seen| truth_of(view, &seen))
-            .collect()
+        view.all(Kind::User, None).filter(|seen| seen.life != Life::Purged).map(|seen| truth_of(view, &seen)).collect()
     }
 
     fn at_domain(&self, name: &str) -> String {
@@ -284,15 +254,10 @@ impl Tenant {
 
     fn patch(&self, kind: Kind, id: Uuid, properties: Value) -> Result<(), SimulatorError> {
         let Value::Object(values) = properties else {
-            return Err(SimulatorError::Refused(
-                "properties must be a JSON object".to_owned(),
-            ));
+            return Err(SimulatorError::Refused("properties must be a JSON object".to_owned()));
         };
         check_names(kind, &values)?;
-        let upn = values
-            .get("userPrincipalName")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
+        let upn = values.get("userPrincipalName").and_then(Value::as_str).map(str::to_owned);
         self.change(|directory, now| {
             if let Some(upn) = upn {
                 directory.check_free(&upn, id)?;
@@ -330,24 +295,15 @@ impl Tenant {
     }
 
     pub(crate) fn not_found(&self, kind: &'static str, id: impl ToString) -> SimulatorError {
-        SimulatorError::NotFound {
-            kind,
-            id: id.to_string(),
-            tenant: self.state.id,
-        }
+        SimulatorError::NotFound { kind, id: id.to_string(), tenant: self.state.id }
     }
 }
 
 /// Refuses property names Graph does not know, so that a slip of the pen does not go unnoticed.
 pub(crate) fn check_names(kind: Kind, values: &Map<String, Value>) -> Result<(), SimulatorError> {
-    let known = |name: &String| {
-        name != "id" && (kind.property(name).is_some() || name.starts_with("extension_"))
-    };
+    let known = |name: &String| name != "id" && (kind.property(name).is_some() || name.starts_with("extension_"));
     match values.keys().find(|name| !known(name)) {
-        Some(name) => Err(SimulatorError::Refused(format!(
-            "a {} has no property {name} that can be set",
-            kind.word()
-        ))),
+        Some(name) => Err(SimulatorError::Refused(format!("a {} has no property {name} that can be set", kind.word()))),
         None => Ok(()),
     }
 }
@@ -360,10 +316,7 @@ fn free_name(directory: &Directory, upn: &str) -> String {
     }
     let (local, domain) = upn.split_once('@').unwrap_or((upn, ""));
     let numbered = (2_u64..).map(|number| format!("{local}{number}@{domain}"));
-    numbered
-        .into_iter()
-        .find(|upn| is_free(upn))
-        .unwrap_or_default()
+    numbered.into_iter().find(|upn| is_free(upn)).unwrap_or_default()
 }
 
 fn truth_of(view: View<'_>, seen: &Seen<'_>) -> TruthUser {

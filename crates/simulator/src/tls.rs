@@ -2,8 +2,8 @@
 
 use axum_server::tls_rustls::RustlsConfig;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
 };
 
 use crate::error::SimulatorError;
@@ -19,9 +19,7 @@ pub(crate) async fn identity() -> Result<Identity, SimulatorError> {
     let (chain, key, root_pem) = certificates().map_err(SimulatorError::Certificate)?;
     // Somebody may have installed a provider already, and theirs is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let config = RustlsConfig::from_pem(chain.into_bytes(), key.into_bytes())
-        .await
-        .map_err(SimulatorError::Tls)?;
+    let config = RustlsConfig::from_pem(chain.into_bytes(), key.into_bytes()).await.map_err(SimulatorError::Tls)?;
     Ok(Identity { config, root_pem })
 }
 
@@ -29,24 +27,16 @@ fn certificates() -> Result<(String, String, String), rcgen::Error> {
     let mut root = CertificateParams::default();
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    root.distinguished_name
-        .push(DnType::CommonName, "Lockstep simulator root");
+    root.distinguished_name.push(DnType::CommonName, "Lockstep simulator root");
     let root = CertifiedIssuer::self_signed(root, KeyPair::generate()?)?;
 
-    let names = ["localhost", "127.0.0.1", "::1"]
-        .map(str::to_owned)
-        .to_vec();
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
     let mut leaf = CertificateParams::new(names)?;
-    leaf.distinguished_name
-        .push(DnType::CommonName, "Lockstep simulator");
+    leaf.distinguished_name.push(DnType::CommonName, "Lockstep simulator");
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     // Strict clients (Python 3.13) refuse a leaf that does not name its issuer's key.
     leaf.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     let leaf = leaf.signed_by(&key, &root)?;
-    Ok((
-        format!("{}{}", leaf.pem(), root.pem()),
-        key.serialize_pem(),
-        root.pem(),
-    ))
+    Ok((format!("{}{}", leaf.pem(), root.pem()), key.serialize_pem(), root.pem()))
 }

@@ -20,13 +20,8 @@ use crate::subscription::{LifecycleEvent, Subscription};
 use crate::sync::{lock, read, write};
 
 /// What an app needs for everything Lockstep reads.
-const DEFAULT_PERMISSIONS: [&str; 5] = [
-    "User.Read.All",
-    "Group.Read.All",
-    "GroupMember.Read.All",
-    "Directory.Read.All",
-    "Application.Read.All",
-];
+const DEFAULT_PERMISSIONS: [&str; 5] =
+    ["User.Read.All", "Group.Read.All", "GroupMember.Read.All", "Directory.Read.All", "Application.Read.All"];
 
 /// Rows of a delta page, unless set otherwise.
 const DELTA_PAGE: usize = 200;
@@ -136,35 +131,23 @@ impl World {
     /// The tenant of this id or domain.
     pub fn tenant(&self, id_or_domain: &str) -> Option<Arc<TenantState>> {
         let id = Uuid::parse_str(id_or_domain).ok();
-        let wanted = |tenant: &&Arc<TenantState>| {
-            Some(tenant.id) == id || tenant.spec.domain.eq_ignore_ascii_case(id_or_domain)
-        };
+        let wanted =
+            |tenant: &&Arc<TenantState>| Some(tenant.id) == id || tenant.spec.domain.eq_ignore_ascii_case(id_or_domain);
         read(&self.tenants).iter().find(wanted).cloned()
     }
 
     /// Queues what the tenant's subscribers are told about this event.
     pub fn announce(&self, tenant: &TenantState, event: &Event, now: i64) {
         let form = *lock(&self.removed_form);
-        let interested: Vec<Subscription> = tenant
-            .live_subscriptions(now)
-            .into_iter()
-            .filter(|subscription| subscription.wants(event))
-            .collect();
+        let interested: Vec<Subscription> =
+            tenant.live_subscriptions(now).into_iter().filter(|subscription| subscription.wants(event)).collect();
         for subscription in interested {
-            self.sender.enqueue(
-                &subscription.notification_url,
-                &subscription.item(tenant.id, event, form),
-            );
+            self.sender.enqueue(&subscription.notification_url, &subscription.item(tenant.id, event, form));
         }
     }
 
     /// Queues a lifecycle notification; false if the subscription has no URL for one.
-    pub fn announce_lifecycle(
-        &self,
-        tenant: &TenantState,
-        subscription: &Subscription,
-        event: LifecycleEvent,
-    ) -> bool {
+    pub fn announce_lifecycle(&self, tenant: &TenantState, subscription: &Subscription, event: LifecycleEvent) -> bool {
         let item = subscription.lifecycle_item(tenant.id, event);
         let url = subscription.lifecycle_url.as_deref();
         url.map(|url| self.sender.enqueue(url, &item)).is_some()

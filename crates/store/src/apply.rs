@@ -7,7 +7,7 @@ pub(crate) mod keys;
 pub(crate) mod trace;
 pub(crate) mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::brake::Judgement;
 use lockstep_core::mirror::ProfileFacet;
@@ -32,7 +32,8 @@ pub struct Decided<'a> {
     pub person: &'a MirroredPerson,
     /// What is to be done.
     pub plan: &'a Plan,
-    /// The brake's word on its `Deactivate` step; `Go` if it has none.
+    /// The brake's word on its `Deactivate` step; `Go` if it has none. Whoever is held already for a cause of the same
+    /// class stays held whatever it says (semantics, the brake): such people need not be judged, and must not be counted.
     pub judgement: Judgement,
     /// Order of the decisive read.
     pub ticket: Ticket,
@@ -118,10 +119,14 @@ impl Tx {
     pub async fn apply(&mut self, connection: &Connection, decided: &[Decided<'_>]) -> Result<Applied, StoreError> {
         self.refuse_stale(connection, decided).await?;
         let linked = self.records_to_link(decided).await?;
+        let exempt = self.exempt_among_held(connection, decided).await?;
         let now = self.now();
         let mut changes = Vec::with_capacity(decided.len());
         for one in decided {
-            changes.push(Change::of(connection, one, &linked, now).ok_or_else(|| self.conflict("the record was linked"))?);
+            changes.push(
+                Change::of(connection, one, &linked, &exempt, now)
+                    .ok_or_else(|| self.conflict("the record was linked"))?,
+            );
         }
         let contested = self.settle_keys(connection, &mut changes).await?;
         self.write_records(connection, &changes).await?;
@@ -130,7 +135,8 @@ impl Tx {
         let held = self.write_holds(connection, &changes).await?;
         let reviews = self.write_reviews(connection, decided).await?;
         self.write_decisions(connection, decided).await?;
-        let again: Vec<MarkDue> = contested.iter().map(|place| look_again(&decided[*place], now + self.timing().coalesce)).collect();
+        let again: Vec<MarkDue> =
+            contested.iter().map(|place| look_again(&decided[*place], now + self.timing().coalesce)).collect();
         self.mark_due(connection.id, &again).await?;
         let mut applied = sum_up(&changes, &contested);
         (applied.held, applied.reviews) = (held, reviews);
@@ -159,6 +165,18 @@ impl Tx {
             })
             .collect();
         self.records_by_id(&ids).await
+    }
+
+    /// A confirmed plan lets even those go who are held.
+    async fn exempt_among_held(
+        &mut self,
+        connection: &Connection,
+        decided: &[Decided<'_>],
+    ) -> Result<BTreeSet<RecordId>, StoreError> {
+        match decided.iter().any(|one| one.person.open_hold.is_some()) {
+            true => self.exempt(connection).await,
+            false => Ok(BTreeSet::new()),
+        }
     }
 
     fn conflict(&self, why: &'static str) -> StoreError {

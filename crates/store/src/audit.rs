@@ -59,9 +59,8 @@ impl Tx {
     pub(crate) async fn audit_all(&mut self, entries: &[AuditEntry]) -> Result<(), StoreError> {
         let now = self.now();
         for chunk in entries.chunks(ROWS_PER_STATEMENT) {
-            let insert = sql(
-                "INSERT INTO audit (id, at, connection_id, actor, action, object_kind, object_id, detail) VALUES ",
-            );
+            let insert =
+                sql("INSERT INTO audit (id, at, connection_id, actor, action, object_kind, object_id, detail) VALUES ");
             self.run(insert.rows(chunk.iter().map(|entry| entry.row(now)))).await?;
         }
         Ok(())

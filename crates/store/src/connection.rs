@@ -25,7 +25,8 @@ const COLUMNS: &str = "SELECT id, name, tenant_id, domain, client_id, cloud, cre
     match_domains, test_users, state, since, reason, remedy, failures, next_try_at, checked_at, first_sync_at, gap_since,
     last_notification_at, last_delta_at, rules_version, fields, defaults, settings, created_at FROM connection ";
 const TAKEN: &str = "SELECT name, tenant_id FROM connection WHERE name = $1 OR tenant_id = $2";
-const ADD: &str = "INSERT INTO connection (id, name, tenant_id, domain, client_id, cloud, credential_kind, credential, realm,
+const ADD: &str =
+    "INSERT INTO connection (id, name, tenant_id, domain, client_id, cloud, credential_kind, credential, realm,
     guests, match_domains, test_users, path_token, path_token_mac, state, since, fields, defaults, settings, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'new', $15, $16, $17, $18, $15)";
 const ADD_BRAKE: &str = "INSERT INTO brake (scope) VALUES ($1)";
@@ -261,7 +262,8 @@ impl Tx {
         let NewCredential::ClientSecret(secret) = &new.credential;
         let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(random_bytes::<32>()));
         let row = id.to_string();
-        let seal = |column, plain: &str| self.keys().seal(&Place { table: "connection", row: &row, column }, plain.as_bytes());
+        let seal =
+            |column, plain: &str| self.keys().seal(&Place { table: "connection", row: &row, column }, plain.as_bytes());
         let domains: BTreeSet<String> = new.match_domains.iter().map(|domain| domain.trim().to_lowercase()).collect();
         sql(ADD)
             .bind(id)

@@ -142,13 +142,17 @@ impl Store {
     pub async fn draw_ticket(&self) -> Result<Ticket, StoreError> {
         let Db::Lite { ticket, turn, .. } = &self.0.db;
         let _turn = take_turn(turn, "drawing a ticket").await?;
-        let row = sql(DRAW_TICKET).for_sqlite().fetch_one(ticket).await.map_err(|source| {
-            StoreError::database("drawing a ticket", source)
-        })?;
+        let row = sql(DRAW_TICKET)
+            .for_sqlite()
+            .fetch_one(ticket)
+            .await
+            .map_err(|source| StoreError::database("drawing a ticket", source))?;
         Row::Lite(row).get("value").map(Ticket)
     }
 
-    /// Begins a transaction that writes. The name labels its errors.
+    /// Begins a transaction that writes. The name labels its errors. A process writes one at a time: whoever holds a
+    /// transaction must not draw a ticket, begin another or call anything of [`Store`] that writes before it ends, and must
+    /// not wait for the network in it.
     ///
     /// # Errors
     /// When the database cannot be reached or stays locked by another process.
@@ -250,7 +254,9 @@ fn sqlite_path(url: &str) -> Result<PathBuf, StoreError> {
     }
     match url.strip_prefix("sqlite://") {
         Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
-        _ => Err(StoreError::refused("the store URL must be sqlite://PATH, for example sqlite://./lockstep-data/lockstep.db")),
+        _ => Err(StoreError::refused(
+            "the store URL must be sqlite://PATH, for example sqlite://./lockstep-data/lockstep.db",
+        )),
     }
 }
 

@@ -10,7 +10,8 @@ use crate::error::StoreError;
 use crate::sql::{Row, Sql, sql};
 use crate::subscription::SubscriptionStatus;
 
-const COLUMNS: &str = "SELECT c.id AS connection_id, c.tenant_id, c.path_token_mac, s.id, s.graph_id, s.client_state_mac, s.status,
+const COLUMNS: &str =
+    "SELECT c.id AS connection_id, c.tenant_id, c.path_token_mac, s.id, s.graph_id, s.client_state_mac, s.status,
     s.pending_since FROM connection c LEFT JOIN subscription s ON s.connection_id = c.id ";
 
 /// Where Graph may post for one connection.

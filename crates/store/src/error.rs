@@ -34,7 +34,9 @@ pub enum StoreError {
         row: String,
     },
     /// The store's secrets are under another key.
-    #[error("{path} is not the key this store's secrets are under (key {wanted}): put the right key file there or set LOCKSTEP_KEY_FILE")]
+    #[error(
+        "{path} is not the key this store's secrets are under (key {wanted}): put the right key file there or set LOCKSTEP_KEY_FILE"
+    )]
     WrongKey {
         /// The key file that was looked at.
         path: PathBuf,

@@ -12,7 +12,8 @@ use crate::due::{Due, DueKind, DueReason};
 use crate::error::StoreError;
 use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
 
-pub(crate) const INSERT_EVENTS: &str = "INSERT INTO event (id, connection_id, kind, object_id, claim, status, reason, message_id,
+pub(crate) const INSERT_EVENTS: &str =
+    "INSERT INTO event (id, connection_id, kind, object_id, claim, status, reason, message_id,
     message_item, taken_ticket, received_at, settled_at) VALUES ";
 const TICKET: &str = "SELECT value FROM ticket WHERE id = 1";
 const PARK_BODY: &str = "INSERT INTO parked_body (event_id, body) VALUES ($1, $2)";
@@ -230,7 +231,9 @@ impl Tx {
 
     pub(crate) async fn name_objects(&mut self, named: &[(EventId, ConnectionId, ObjectId)]) -> Result<(), StoreError> {
         for chunk in named.chunks(ROWS_PER_STATEMENT) {
-            let rows = chunk.iter().map(|(event, connection, object)| vec![(*event).into(), (*connection).into(), (*object).into()]);
+            let rows = chunk
+                .iter()
+                .map(|(event, connection, object)| vec![(*event).into(), (*connection).into(), (*object).into()]);
             let insert = sql("INSERT INTO event_object (event_id, connection_id, object_id) VALUES ").rows(rows);
             self.run(insert.push(" ON CONFLICT (event_id, object_id) DO NOTHING")).await?;
         }

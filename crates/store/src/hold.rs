@@ -16,9 +16,12 @@ use crate::db::Tx;
 use crate::error::StoreError;
 use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
 
-const OPEN: &str = "SELECT id FROM hold WHERE connection_id = $1 AND state = 'open' AND limit_reached = $2 AND cause = $3";
-const INSERT: &str = "INSERT INTO hold (id, connection_id, opened_at, limit_reached, cause, state) VALUES ($1, $2, $3, $4, $5, 'open')";
-const PEOPLE: &str = "INSERT INTO hold_person (hold_id, connection_id, record_id, user_id, cause, class, state, held_at) VALUES ";
+const OPEN: &str =
+    "SELECT id FROM hold WHERE connection_id = $1 AND state = 'open' AND limit_reached = $2 AND cause = $3";
+const INSERT: &str =
+    "INSERT INTO hold (id, connection_id, opened_at, limit_reached, cause, state) VALUES ($1, $2, $3, $4, $5, 'open')";
+const PEOPLE: &str =
+    "INSERT INTO hold_person (hold_id, connection_id, record_id, user_id, cause, class, state, held_at) VALUES ";
 // Somebody may come back to a hold that they left before.
 const AGAIN: &str = " ON CONFLICT (hold_id, record_id) DO UPDATE SET cause = excluded.cause, class = excluded.class,
     state = excluded.state, held_at = excluded.held_at";
@@ -27,7 +30,11 @@ const EMPTIED: &str = "UPDATE hold SET state = 'emptied' WHERE connection_id = $
 
 impl Tx {
     /// Writes who is held, and who leaves a hold. Gives how many are newly held.
-    pub(crate) async fn write_holds(&mut self, connection: &Connection, changes: &[Change<'_>]) -> Result<u64, StoreError> {
+    pub(crate) async fn write_holds(
+        &mut self,
+        connection: &Connection,
+        changes: &[Change<'_>],
+    ) -> Result<u64, StoreError> {
         let mut left: BTreeMap<&'static str, Vec<RecordId>> = BTreeMap::new();
         let mut held: BTreeMap<(String, &'static str), Vec<&Change<'_>>> = BTreeMap::new();
         for change in changes {
@@ -66,7 +73,8 @@ impl Tx {
         }
         for (state, records) in left {
             for chunk in records.chunks(IDS_PER_STATEMENT) {
-                let leave = sql("UPDATE hold_person SET state = ").value(state).push(" WHERE state = 'held' AND record_id IN ");
+                let leave =
+                    sql("UPDATE hold_person SET state = ").value(state).push(" WHERE state = 'held' AND record_id IN ");
                 self.run(leave.list(chunk.iter().copied())).await?;
             }
         }
@@ -104,7 +112,12 @@ impl Tx {
     }
 
     /// The hold that collects the excess over one limit, opened with the first person.
-    async fn open_hold(&mut self, connection: &Connection, limit: &str, cause: &'static str) -> Result<HoldId, StoreError> {
+    async fn open_hold(
+        &mut self,
+        connection: &Connection,
+        limit: &str,
+        cause: &'static str,
+    ) -> Result<HoldId, StoreError> {
         if let Some(row) = self.one(sql(OPEN).bind(connection.id).bind(limit).bind(cause)).await? {
             return row.get("id").map(HoldId);
         }
@@ -130,4 +143,3 @@ fn is_back(decided: &Decided<'_>) -> bool {
     let removal = decided.plan.steps.iter().any(|step| matches!(step, Step::Deactivate { .. }));
     !removal && desired.reasons.is_empty() && desired.unknown.is_none()
 }
-

@@ -75,7 +75,9 @@ async fn key_check(write: &SqlitePool) -> Result<Option<KeyCheck>, StoreError> {
 
 fn check(keys: Option<Keys>, wanted: KeyCheck, path: &Path) -> Result<Keys, StoreError> {
     match keys {
-        Some(keys) if keys.open(&KEY_CHECK, &wanted.sealed).is_ok_and(|text| text.expose_secret() == KNOWN_TEXT) => Ok(keys),
+        Some(keys) if keys.open(&KEY_CHECK, &wanted.sealed).is_ok_and(|text| text.expose_secret() == KNOWN_TEXT) => {
+            Ok(keys)
+        }
         _ => Err(StoreError::WrongKey { path: path.to_owned(), wanted: wanted.id }),
     }
 }

@@ -60,7 +60,11 @@ impl Tx {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of it stays unless the transaction is committed.
-    pub async fn mirror(&mut self, connection: &Connection, reads: &[PersonRead]) -> Result<Vec<MirroredPerson>, StoreError> {
+    pub async fn mirror(
+        &mut self,
+        connection: &Connection,
+        reads: &[PersonRead],
+    ) -> Result<Vec<MirroredPerson>, StoreError> {
         let in_scope = self.group_ids(connection.id).await?;
         let ids: Vec<ObjectId> = reads.iter().map(|read| read.user).collect::<BTreeSet<_>>().into_iter().collect();
         let before = Reader::Tx(self).mirror_rows(connection.id, &ids).await?;
@@ -92,7 +96,8 @@ impl Tx {
         let ids: Vec<ObjectId> = people.iter().map(|person| person.user.id).collect();
         let rows = Reader::Tx(self).mirror_rows(connection.id, &ids).await?;
         let mut again = Reader::Tx(self).complete(connection, rows.into_values().collect()).await?;
-        let before: BTreeMap<ObjectId, &&MirroredPerson> = people.iter().map(|person| (person.user.id, person)).collect();
+        let before: BTreeMap<ObjectId, &&MirroredPerson> =
+            people.iter().map(|person| (person.user.id, person)).collect();
         for person in &mut again {
             if let Some(before) = before.get(&person.user.id) {
                 (person.user.fresh, person.merged) = (before.user.fresh, before.merged);
@@ -113,7 +118,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn load_people(&self, connection: &Connection, which: People<'_>) -> Result<Vec<MirroredPerson>, StoreError> {
+    pub async fn load_people(
+        &self,
+        connection: &Connection,
+        which: People<'_>,
+    ) -> Result<Vec<MirroredPerson>, StoreError> {
         let mut reader = Reader::Store(self);
         let rows = match which {
             People::Ids(ids) => reader.mirror_rows(connection.id, ids).await?,
@@ -129,7 +138,12 @@ impl Store {
 /// A read tells of all groups of a person; we keep those in scope.
 fn of_scope(read: &PersonRead, in_scope: &HashSet<ObjectId>) -> PersonRead {
     let membership = read.membership.as_ref().map(|membership| MembershipRead {
-        groups: membership.groups.iter().filter(|(id, _)| in_scope.contains(id)).map(|(id, direct)| (*id, *direct)).collect(),
+        groups: membership
+            .groups
+            .iter()
+            .filter(|(id, _)| in_scope.contains(id))
+            .map(|(id, direct)| (*id, *direct))
+            .collect(),
         ..*membership
     });
     PersonRead { user: read.user, profile: read.profile.clone(), membership }
@@ -166,15 +180,22 @@ impl Reader<'_> {
     }
 
     /// Everything that stands beside the mirror: records, candidates, holds.
-    async fn complete(&mut self, connection: &Connection, rows: Vec<MirrorRow>) -> Result<Vec<MirroredPerson>, StoreError> {
+    async fn complete(
+        &mut self,
+        connection: &Connection,
+        rows: Vec<MirrorRow>,
+    ) -> Result<Vec<MirroredPerson>, StoreError> {
         let ids: Vec<ObjectId> = rows.iter().map(|row| row.user.id).collect();
         let mut records = self.linked_records(connection.id, &ids).await?;
         let record_ids: Vec<_> = records.values().map(|record| record.id).collect();
         let holds = self.open_holds(&record_ids).await?;
-        let rows: Vec<_> = rows.into_iter().map(|row| {
-            let record = records.remove(&row.user.id);
-            (row, record)
-        }).collect();
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|row| {
+                let record = records.remove(&row.user.id);
+                (row, record)
+            })
+            .collect();
         let mut candidates = self.candidates(connection, &rows).await?;
         Ok(rows
             .into_iter()

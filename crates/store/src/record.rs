@@ -11,7 +11,8 @@ use crate::db::{Store, Tx};
 use crate::error::StoreError;
 use crate::sql::{IDS_PER_STATEMENT, Row, Sql, sql};
 
-pub(crate) const COLUMNS: &str = "id, connection_id, realm, kind, status, reasons, role, permissions, email, email_key, username,
+pub(crate) const COLUMNS: &str =
+    "id, connection_id, realm, kind, status, reasons, role, permissions, email, email_key, username,
     username_key, display_name, fields, entra_id, root, privileged, in_use, inactive_since";
 
 /// As stored.
@@ -99,7 +100,8 @@ impl Reader<'_> {
     ) -> Result<BTreeMap<ObjectId, Record>, StoreError> {
         let mut records = BTreeMap::new();
         for chunk in users.chunks(IDS_PER_STATEMENT) {
-            let query = sql("SELECT ").push(COLUMNS).push(" FROM record WHERE status <> 'archived' AND connection_id = ");
+            let query =
+                sql("SELECT ").push(COLUMNS).push(" FROM record WHERE status <> 'archived' AND connection_id = ");
             let query = query.value(connection).push(" AND entra_id IN ").list(chunk.iter().copied());
             for row in self.all(query).await? {
                 let record = record_from(&row)?;

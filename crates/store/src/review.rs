@@ -12,7 +12,8 @@ use crate::db::Tx;
 use crate::error::StoreError;
 use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
 
-const INSERT: &str = "INSERT INTO review (id, connection_id, kind, entra_id, candidates, choices, why, state, opened_at) VALUES ";
+const INSERT: &str =
+    "INSERT INTO review (id, connection_id, kind, entra_id, candidates, choices, why, state, opened_at) VALUES ";
 const OBSOLETE: &str = "UPDATE review SET state = 'obsolete', settled_at = ";
 
 impl Tx {
@@ -82,7 +83,10 @@ impl Tx {
         for one in decided.iter().filter(whole) {
             let user = one.person.user.id;
             let asked: BTreeSet<_> = one.plan.reviews.iter().map(|review| kind_word(review.kind)).collect();
-            let unasked = open.range((user, "")..).take_while(|((of, _), _)| *of == user).filter(|((_, kind), _)| !asked.contains(kind));
+            let unasked = open
+                .range((user, "")..)
+                .take_while(|((of, _), _)| *of == user)
+                .filter(|((_, kind), _)| !asked.contains(kind));
             gone.extend(unasked.map(|(_, id)| *id));
         }
         let now = self.now();

@@ -81,10 +81,12 @@ impl Tx {
         let now = self.now();
         self.run(sql(CLEAR).bind(connection)).await?;
         for chunk in rules.chunks(ROWS_PER_STATEMENT) {
-            let insert = sql("INSERT INTO rule (connection_id, group_id, rule_order, kind, role, permissions, nested, exclude,
+            let insert =
+                sql("INSERT INTO rule (connection_id, group_id, rule_order, kind, role, permissions, nested, exclude,
                 group_name, group_created_at) VALUES ");
             self.run(insert.rows(chunk.iter().map(|rule| rule_row(connection, rule)))).await?;
-            let groups = sql("INSERT INTO directory_group (connection_id, group_id, name, created_in_entra_at, state, ticket,
+            let groups =
+                sql("INSERT INTO directory_group (connection_id, group_id, name, created_in_entra_at, state, ticket,
                 read_at) VALUES ");
             let groups = groups.rows(chunk.iter().map(|rule| -> Vec<Bind> {
                 vec![

@@ -9,15 +9,19 @@ use crate::error::StoreError;
 use crate::secret::MacPurpose;
 use crate::sql::{Row, sql};
 
-const COLUMNS: &str = "SELECT id, connection_id, resource, status, graph_id, expires_at, renew_at, pending_since, created_at,
+const COLUMNS: &str =
+    "SELECT id, connection_id, resource, status, graph_id, expires_at, renew_at, pending_since, created_at,
     last_notification_at FROM subscription ";
-const INTENT: &str = "INSERT INTO subscription (id, connection_id, resource, status, client_state_mac, pending_since, created_at)
+const INTENT: &str =
+    "INSERT INTO subscription (id, connection_id, resource, status, client_state_mac, pending_since, created_at)
     VALUES ($1, $2, $3, 'pending', $4, $5, $5)";
-const ACTIVATE: &str = "UPDATE subscription SET status = 'active', graph_id = $2, expires_at = $3, renew_at = $4, pending_since = NULL
+const ACTIVATE: &str =
+    "UPDATE subscription SET status = 'active', graph_id = $2, expires_at = $3, renew_at = $4, pending_since = NULL
     WHERE id = $1";
 const DROP_INTENT: &str = "DELETE FROM subscription WHERE id = $1 AND status = 'pending'";
 const BEGIN_RENEWAL: &str = "UPDATE subscription SET pending_since = $2 WHERE id = $1 AND status = 'active'";
-const RENEWED: &str = "UPDATE subscription SET expires_at = $2, renew_at = $3, pending_since = NULL WHERE id = $1 AND status = 'active'";
+const RENEWED: &str =
+    "UPDATE subscription SET expires_at = $2, renew_at = $3, pending_since = NULL WHERE id = $1 AND status = 'active'";
 const GONE: &str = "UPDATE subscription SET status = 'gone', renew_at = NULL, pending_since = NULL WHERE id = $1";
 
 /// What a subscription watches.

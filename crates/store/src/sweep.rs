@@ -27,7 +27,8 @@ const EDGES_OF_GROUPS: &str = "DELETE FROM membership WHERE (connection_id, grou
 const GROUPS: &str = "DELETE FROM directory_group WHERE (connection_id, group_id) IN
     (SELECT connection_id, group_id FROM directory_group g WHERE state = 'deleted' AND read_at < $1
      AND NOT EXISTS (SELECT 1 FROM rule r WHERE r.connection_id = g.connection_id AND r.group_id = g.group_id) LIMIT $2)";
-const TASKS: &str = "DELETE FROM task WHERE id IN (SELECT id FROM task WHERE state <> 'due' AND finished_at < $1 LIMIT $2)";
+const TASKS: &str =
+    "DELETE FROM task WHERE id IN (SELECT id FROM task WHERE state <> 'due' AND finished_at < $1 LIMIT $2)";
 const REMOVALS: &str = "DELETE FROM removal WHERE id IN (SELECT id FROM removal WHERE at < $1 LIMIT $2)";
 const WORKERS: &str = "DELETE FROM worker WHERE id IN (SELECT id FROM worker WHERE seen_at < $1 LIMIT $2)";
 

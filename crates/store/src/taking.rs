@@ -258,7 +258,11 @@ impl Tx {
         Ok(())
     }
 
-    async fn note_notified(&mut self, messages: &[HintMessage], known: &HashSet<ConnectionId>) -> Result<(), StoreError> {
+    async fn note_notified(
+        &mut self,
+        messages: &[HintMessage],
+        known: &HashSet<ConnectionId>,
+    ) -> Result<(), StoreError> {
         let mut connections: BTreeMap<ConnectionId, Timestamp> = BTreeMap::new();
         let mut subscriptions: BTreeMap<Timestamp, BTreeSet<SubscriptionId>> = BTreeMap::new();
         for message in messages.iter().filter(|message| known.contains(&message.connection)) {

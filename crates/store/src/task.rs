@@ -10,12 +10,14 @@ use crate::due::claim::LEASE;
 use crate::error::StoreError;
 use crate::sql::{Bind, Row, Sql, sql};
 
-const COLUMNS: &str = "SELECT id, connection_id, kind, object_id, state, checkpoint, progress, due_at, attempts, reason, created_at,
+const COLUMNS: &str =
+    "SELECT id, connection_id, kind, object_id, state, checkpoint, progress, due_at, attempts, reason, created_at,
     finished_at FROM task ";
 const RUNNING: &str = "SELECT id FROM task WHERE connection_id = $1 AND kind = $2 AND state = 'due'
     AND (object_id = $3 OR (object_id IS NULL AND $3 IS NULL)) ORDER BY id LIMIT 1";
 const HASTEN: &str = "UPDATE task SET due_at = $2 WHERE id = $1 AND due_at > $2 AND lease_until IS NULL";
-const START: &str = "INSERT INTO task (id, connection_id, kind, object_id, state, checkpoint, progress, due_at, created_at)
+const START: &str =
+    "INSERT INTO task (id, connection_id, kind, object_id, state, checkpoint, progress, due_at, created_at)
     VALUES ($1, $2, $3, $4, 'due', 'null', $5, $6, $7)";
 const CLAIM: &str = "UPDATE task SET lease_owner = $1, lease_until = $2, attempts = attempts + 1 WHERE id =
     (SELECT t.id FROM task t JOIN connection c ON c.id = t.connection_id
@@ -25,10 +27,13 @@ const CLAIM: &str = "UPDATE task SET lease_owner = $1, lease_until = $2, attempt
     RETURNING id, connection_id, kind, object_id, state, checkpoint, progress, due_at, attempts, reason, created_at, finished_at";
 const EXTEND: &str = "UPDATE task SET lease_until = $3 WHERE id = $1 AND lease_owner = $2";
 const CHECKPOINT: &str = "UPDATE task SET checkpoint = $2, progress = $3, attempts = 0 WHERE id = $1 AND state = 'due'";
-const FINISH: &str = "UPDATE task SET state = 'done', progress = $2, reason = NULL, finished_at = $3, lease_owner = NULL,
+const FINISH: &str =
+    "UPDATE task SET state = 'done', progress = $2, reason = NULL, finished_at = $3, lease_owner = NULL,
     lease_until = NULL WHERE id = $1 AND state = 'due'";
-const RETRY: &str = "UPDATE task SET due_at = $2, reason = $3, lease_owner = NULL, lease_until = NULL WHERE id = $1 AND state = 'due'";
-const FAIL: &str = "UPDATE task SET state = 'failed', reason = $2, finished_at = $3, lease_owner = NULL, lease_until = NULL
+const RETRY: &str =
+    "UPDATE task SET due_at = $2, reason = $3, lease_owner = NULL, lease_until = NULL WHERE id = $1 AND state = 'due'";
+const FAIL: &str =
+    "UPDATE task SET state = 'failed', reason = $2, finished_at = $3, lease_owner = NULL, lease_until = NULL
     WHERE id = $1 AND state = 'due'";
 const FIRST_SYNC: &str = "UPDATE connection SET first_sync_at = coalesce(first_sync_at, $2) WHERE id = $1";
 const CLOSE_GAP: &str = "UPDATE connection SET gap_since = NULL WHERE id = $1 AND gap_since <= $2";

@@ -130,11 +130,15 @@ impl World {
 
     /// Puts rules in force and syncs everyone; waits until the subscriptions stand and nothing is left to do.
     pub async fn map(&self, rules: &[RuleFor]) {
-        let rules = rules.iter().map(rule).collect();
-        self.apply_rules(rules, &Settings::default()).await;
+        self.put_in_force(rules).await;
         self.sync().await;
         self.subscribed().await;
         self.settle().await;
+    }
+
+    /// Puts rules in force and does nothing else.
+    pub async fn put_in_force(&self, rules: &[RuleFor]) {
+        self.apply_rules(rules.iter().map(rule).collect(), &Settings::default()).await;
     }
 
     /// Puts rules in force; nobody is exempt from the brake.

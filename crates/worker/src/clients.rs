@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lockstep_core::ConnectionId;
+use lockstep_core::{ConnectionId, ObjectId};
 use lockstep_graph::{Cloud, Credential, GraphClient, GraphConnection, GraphEndpoints};
 use lockstep_store::{Connection, Store};
 use secrecy::SecretString;
@@ -102,9 +102,38 @@ impl Clients {
 
 /// BI-40: nothing of another tenant is ever applied.
 pub(crate) async fn check_tenant(client: &GraphClient, connection: &Connection) -> Result<(), WorkerError> {
-    let found = client.organization().await?.id;
-    if found == connection.tenant_id {
-        return Ok(());
+    refuse_other_tenant(connection.id, connection.tenant_id, client.organization().await?.id)
+}
+
+fn refuse_other_tenant(connection: ConnectionId, expected: ObjectId, found: ObjectId) -> Result<(), WorkerError> {
+    if found == expected { Ok(()) } else { Err(WorkerError::WrongTenant { connection, expected, found }) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn bi40_another_organization_stops_the_whole_connection() {
+        let (ours, other) = (ObjectId(Uuid::new_v4()), ObjectId(Uuid::new_v4()));
+        let connection = ConnectionId(Uuid::new_v4());
+        assert!(refuse_other_tenant(connection, ours, ours).is_ok());
+        let refused = refuse_other_tenant(connection, ours, other).unwrap_err();
+        assert!(refused.is_connection_wide());
+        assert_eq!(refused.class(), lockstep_core::ErrorClass::Permanent);
     }
-    Err(WorkerError::WrongTenant { connection: connection.id, expected: connection.tenant_id, found })
+
+    #[test]
+    fn a_custom_pair_of_addresses_replaces_the_clouds_own() {
+        let url = |text: &str| Some(text.parse().unwrap());
+        let loopback =
+            GraphSettings { graph_url: url("http://127.0.0.1:9400"), login_url: url("http://127.0.0.1:9400") };
+        assert!(endpoints("global", &loopback).is_ok());
+        let plain = GraphSettings { graph_url: url("http://graph.example"), login_url: None };
+        assert!(endpoints("global", &plain).is_err(), "a token never travels in the clear (G-26)");
+        assert!(matches!(endpoints("mars", &loopback), Err(WorkerError::UnknownCloud { .. })));
+    }
 }

@@ -43,28 +43,39 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
 impl Runner {
     async fn work(&mut self) -> Result<(), WorkerError> {
         let ctx = self.ctx.clone();
+        let mut hinted = true;
         while !ctx.stopping() {
             let woken = ctx.due.notified();
             tokio::pin!(woken);
             // Listen before looking: a hint that arrives in between must not wait for the next look.
             woken.as_mut().enable();
-            if self.start_what_is_due().await? {
+            if (hinted || self.is_anything_due().await?) && self.start_what_is_due().await? {
+                hinted = false;
                 continue;
             }
             tokio::select! {
-                () = &mut woken => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.end(ended).await?,
+                () = &mut woken => hinted = true,
+                () = tokio::time::sleep(LOOK_EVERY) => hinted = false,
+                Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => {
+                    self.end(ended).await?;
+                    hinted = false;
+                }
                 () = ctx.stopped() => {}
             }
         }
         Ok(())
     }
 
+    /// A look that takes no lock.
+    async fn is_anything_due(&self) -> Result<bool, WorkerError> {
+        let next = self.ctx.store.next_due_at().await?;
+        Ok(next.is_some_and(|at| at <= self.ctx.store.now()))
+    }
+
     /// Whether anything was claimed.
     async fn start_what_is_due(&mut self) -> Result<bool, WorkerError> {
         let free = self.places.available_permits();
-        if free == 0 || self.ctx.store.next_due_at().await?.is_none_or(|at| at > self.ctx.store.now()) {
+        if free == 0 {
             return Ok(false);
         }
         let dues = self.ctx.store.claim_due(self.ctx.id, free).await?;

@@ -10,6 +10,7 @@ use crate::demo::world::World;
 use crate::failure::{Failure, Outcome};
 use crate::logging;
 use crate::output::{self, Format};
+use crate::stop::asked_to_stop;
 
 /// Fewer people, and the safety brake would hold the story's leavers.
 const FEWEST_USERS: u64 = 12;
@@ -40,13 +41,19 @@ impl Demo {
     /// JSON is one object at the end, so it always ends after the story.
     pub async fn run(self, format: Format) -> Outcome {
         logging::start_quiet();
+        let once = self.once || format == Format::Json;
         let mut screen = Screen::open(format);
         screen.title()?;
-        let world = World::start(usize::try_from(self.users).unwrap_or(usize::MAX), &mut screen).await?;
+        let users = usize::try_from(self.users).unwrap_or(usize::MAX);
+        // Dropping what was started removes the temporary folder.
+        let world = tokio::select! {
+            world = World::start(users, &mut screen) => world?,
+            _ = asked_to_stop() => return Err(interrupted()),
+        };
         let mut shown = Vec::new();
         let played = tokio::select! {
-            played = self.play(&world, &mut screen, &mut shown, self.once || format == Format::Json) => played,
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            played = self.play(&world, &mut screen, &mut shown, once) => played,
+            _ = asked_to_stop() => if once { Err(interrupted()) } else { Ok(()) },
         };
         let ended = self.end(&world, &screen, &shown, format);
         world.stop().await;
@@ -83,6 +90,10 @@ impl Demo {
         }
         Ok(())
     }
+}
+
+fn interrupted() -> Failure {
+    Failure::Failed("the demo was stopped before its end".to_owned())
 }
 
 fn summary(world: &World, shown: &[Shown], lost: usize) -> String {

@@ -7,7 +7,6 @@ use lockstep_queue::Queue;
 use lockstep_receiver::{Limits, Receiver, ReceiverConfig, RunningReceiver};
 use lockstep_store::{QueueSeen, Store};
 use lockstep_worker::{Roles, RunningWorker, WorkerConfig};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::app::App;
@@ -15,6 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::health::{Health, HealthListener};
 use crate::logging;
 use crate::output;
+use crate::stop::asked_to_stop;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,7 +47,7 @@ impl Serve {
     pub async fn run(self, app: &App) -> Outcome {
         logging::start();
         let running = self.start(app).await?;
-        let stop = stop_signal().await;
+        let stop = asked_to_stop().await;
         info!("{stop} received: stopping, within 20 s");
         running.stop().await;
         info!("Stopped");
@@ -123,7 +123,7 @@ async fn start_receiver(app: &App, store: &Store, queue: &Queue) -> Result<Runni
     let config = ReceiverConfig { bind, limits: Limits::default() };
     Receiver::start(config, store.clone(), queue.clone(), store.clock().clone())
         .await
-        .map_err(|error| Failure::of(format!("starting the receiver on {bind}"), &error))
+        .map_err(|error| Failure::of(format!("starting the receiver on {bind} (LOCKSTEP_PUBLIC_BIND)"), &error))
 }
 
 /// A queue file that is not the one the store knows means that hints were lost (FA-05): everybody is compared.
@@ -150,17 +150,5 @@ impl Running {
         self.health.stop().await;
         self.queue.close().await;
         self.store.close().await;
-    }
-}
-
-async fn stop_signal() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the default action of the signals ends the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
     }
 }

@@ -12,6 +12,7 @@ use crate::demo::company::Company;
 use crate::failure::{Failure, Outcome};
 use crate::logging;
 use crate::output::{self, Format};
+use crate::stop::asked_to_stop;
 
 #[derive(Args)]
 pub struct Simulate {
@@ -68,9 +69,9 @@ impl Simulate {
             Format::Json => output::json(&ready)?,
             Format::Table => output::line(&ready.shown())?,
         }
-        let ended = tokio::signal::ctrl_c().await;
+        asked_to_stop().await;
         simulator.stop().await;
-        ended.map_err(|error| Failure::of("waiting for Ctrl-C", &error))
+        Ok(())
     }
 
     fn company(&self, tenant: &Tenant) -> Result<Company, Failure> {

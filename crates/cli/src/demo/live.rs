@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::company::nth_name;
 use super::screen::Screen;
-use super::script::{Aspect, Change, Scene, Shown, play};
+use super::script::{Aspect, BACK_RULE, Change, Scene, Shown, play};
 use super::world::World;
 use crate::failure::Failure;
 use crate::word::{word, words};
@@ -20,6 +20,8 @@ const PACE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// More people than this are not watched one by one.
 const WATCHED: usize = 1_000;
+/// Later changes take nobody's access: all happen within a simulated day, and the brake counts them together.
+const DISABLED_UNTIL: usize = 60;
 const TITLES: [&str; 5] = ["Senior Engineer", "Team Lead", "Consultant", "Architect", "Trainer"];
 
 /// Runs until the caller drops it. Whoever is hired here is retitled, disabled and enabled here, so that the people of
@@ -48,6 +50,7 @@ struct Hired {
     user: Uuid,
     name: String,
     enabled: bool,
+    titles: usize,
 }
 
 fn next_scene(world: &World, hired: &mut [Hired], number: usize) -> Scene {
@@ -58,31 +61,30 @@ fn next_scene(world: &World, hired: &mut [Hired], number: usize) -> Scene {
     };
     if !person.enabled {
         person.enabled = true;
-        return access(
-            &person.name,
-            "is enabled again",
-            Change::Enable { user: person.user, enabled: true },
-            "active employee, Technician",
-            Some(super::script::BACK_RULE),
-        );
+        return person.access("is enabled again", true, "active employee, Technician", Some(BACK_RULE));
     }
-    if draw.is_multiple_of(4) {
+    if draw.is_multiple_of(5) && number < DISABLED_UNTIL {
         person.enabled = false;
-        return access(
-            &person.name,
-            "is disabled",
-            Change::Enable { user: person.user, enabled: false },
-            "inactive: upstream_disabled",
-            None,
-        );
+        return person.access("is disabled", false, "inactive: upstream_disabled", None);
     }
-    let title = format!("{} {}", TITLES[draw % TITLES.len()], number);
-    Scene {
-        what: format!("{} is now {title}", person.name),
-        expected: format!("titled {title}"),
-        change: Change::Retitle { user: person.user, title },
-        aspect: Aspect::Title,
-        rule: None,
+    person.retitle()
+}
+
+impl Hired {
+    fn access(&self, what: &str, enabled: bool, expected: &str, rule: Option<&'static str>) -> Scene {
+        access(&self.name, what, Change::Enable { user: self.user, enabled }, expected, rule)
+    }
+
+    fn retitle(&mut self) -> Scene {
+        let title = TITLES[self.titles % TITLES.len()];
+        self.titles += 1;
+        Scene {
+            what: format!("{} is now {title}", self.name),
+            expected: format!("titled {title}"),
+            change: Change::Retitle { user: self.user, title: title.to_owned() },
+            aspect: Aspect::Title,
+            rule: None,
+        }
     }
 }
 
@@ -101,7 +103,7 @@ async fn found(world: &World, name: &str) -> Result<Option<Hired>, Failure> {
     let filter = RecordFilter { query: Some(name), limit: 1, ..RecordFilter::default() };
     let record = world.store.list_records(&filter).await?.pop();
     let user = record.and_then(|record| record.entra_id);
-    Ok(user.map(|user| Hired { user: user.0, name: name.to_owned(), enabled: true }))
+    Ok(user.map(|user| Hired { user: user.0, name: name.to_owned(), enabled: true, titles: 0 }))
 }
 
 /// What everybody looks like.

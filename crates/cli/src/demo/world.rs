@@ -51,45 +51,23 @@ impl World {
     /// Starts it all, connects, syncs and subscribes; the screen shows each step.
     pub async fn start(users: usize, screen: &mut Screen) -> Result<Self, Failure> {
         let clock = SimClock::real();
-        let config = SimulatorConfig { clock: clock.clone(), ..SimulatorConfig::default() };
-        let simulator =
-            Simulator::start(config).await.map_err(|error| Failure::of("starting the simulator", &error))?;
-        let tenant = simulator.tenant();
-        let company = Company::found(&tenant)?;
-        company.grow(&tenant, users)?;
+        let Microsoft { simulator, tenant, company } = Microsoft::start(users, &clock).await?;
         screen.step("Microsoft", &format!("{} (simulated): {}, {users} people", simulator.url(), tenant.domain()))?;
-
-        let folder = tempfile::tempdir().map_err(|error| Failure::of("making a temporary folder", &error))?;
-        let store = open_store(&folder, &clock).await?;
-        let queue = Queue::open(&QueueUrl::Embedded(folder.path().join("queue.db"))).await?;
-        store.remember_queue(queue.generation()).await?;
-        let receiver = start_receiver(&store, &queue).await?;
-        screen.step(
-            "Lockstep",
-            &format!("http://{}: SQLite and the embedded queue in a temporary folder", receiver.addr),
-        )?;
+        let Installation { store, queue, receiver, folder } = Installation::start(&clock).await?;
+        let url = format!("http://{}", receiver.addr);
+        screen.step("Lockstep", &format!("{url}: SQLite and the embedded queue in a temporary folder"))?;
 
         let graph = graph_settings(&simulator)?;
         let connection = add_connection(&store, &graph, wanted(&tenant)).await?;
         screen.step("Connection", "token, tenant and permissions checked")?;
-
-        let config = WorkerConfig {
-            graph: graph.clone(),
-            public_url: Some(parsed(&format!("http://{}", receiver.addr))?),
-            ..WorkerConfig::default()
-        };
+        let config = WorkerConfig { graph: graph.clone(), public_url: Some(parsed(&url)?), ..WorkerConfig::default() };
         let worker = lockstep_worker::start(config, store.clone(), queue.clone());
         let task = apply_company_rules(&store, &graph, &connection, &company).await?;
         screen.step("Rules", "Managers > Staff (with Field Team inside) > Portal Users")?;
         let initial_sync = wait_for_sync(&store, task, |_| {}).await?;
-        screen.step(
-            "First sync",
-            &format!(
-                "{} people in {:.2} s with {} Graph requests",
-                initial_sync.users, initial_sync.seconds, initial_sync.graph_requests
-            ),
-        )?;
+        screen.step("First sync", &in_short(&initial_sync))?;
 
+        let _folder = folder;
         let world = Self {
             simulator,
             tenant,
@@ -101,7 +79,7 @@ impl World {
             queue,
             receiver,
             worker,
-            _folder: folder,
+            _folder,
         };
         world.wait_until_subscribed().await?;
         screen.step("Subscriptions", "users and groups; the validation handshake was answered")?;
@@ -151,6 +129,48 @@ impl World {
         self.store.close().await;
         self.simulator.stop().await;
     }
+}
+
+/// The simulated side.
+struct Microsoft {
+    simulator: Simulator,
+    tenant: Tenant,
+    company: Company,
+}
+
+impl Microsoft {
+    async fn start(users: usize, clock: &SimClock) -> Result<Self, Failure> {
+        let config = SimulatorConfig { clock: clock.clone(), ..SimulatorConfig::default() };
+        let simulator =
+            Simulator::start(config).await.map_err(|error| Failure::of("starting the simulator", &error))?;
+        let tenant = simulator.tenant();
+        let company = Company::found(&tenant)?;
+        company.grow(&tenant, users)?;
+        Ok(Self { simulator, tenant, company })
+    }
+}
+
+/// Our side, before it is connected.
+struct Installation {
+    store: Store,
+    queue: Queue,
+    receiver: RunningReceiver,
+    folder: TempDir,
+}
+
+impl Installation {
+    async fn start(clock: &SimClock) -> Result<Self, Failure> {
+        let folder = tempfile::tempdir().map_err(|error| Failure::of("making a temporary folder", &error))?;
+        let store = open_store(&folder, clock).await?;
+        let queue = Queue::open(&QueueUrl::Embedded(folder.path().join("queue.db"))).await?;
+        store.remember_queue(queue.generation()).await?;
+        let receiver = start_receiver(&store, &queue).await?;
+        Ok(Self { store, queue, receiver, folder })
+    }
+}
+
+fn in_short(sync: &SyncSummary) -> String {
+    format!("{} people in {:.2} s with {} Graph requests", sync.users, sync.seconds, sync.graph_requests)
 }
 
 async fn open_store(folder: &TempDir, clock: &SimClock) -> Result<Store, Failure> {

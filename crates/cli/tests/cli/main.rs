@@ -5,5 +5,6 @@
 mod connecting;
 mod demo;
 mod serving;
+mod simulating;
 mod typing;
 mod workbench;

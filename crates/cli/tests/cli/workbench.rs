@@ -16,7 +16,7 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// Where commands run.
 pub struct Workbench {
     pub folder: TempDir,
-    simulator: Option<String>,
+    pub simulator: Option<String>,
     public_bind: String,
     admin_bind: String,
 }

@@ -20,10 +20,7 @@ fn somebody() -> ObjectId {
 /// What a by-id read makes of these bytes.
 async fn read_of(bytes: Vec<u8>) -> GraphError {
     let server = Server::start(move |_| bytes.clone()).await;
-    client_of(&server.base)
-        .read_user(somebody())
-        .await
-        .unwrap_err()
+    client_of(&server.base).read_user(somebody()).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -38,10 +35,7 @@ async fn bi32_a_broken_answer_is_a_bad_answer_and_no_fact() {
         (json(""), "JSON of another shape"),
         (json("[]"), "JSON of another shape"),
         (json(&"[".repeat(200_000)), "JSON of another shape"),
-        (
-            status(404, "", "<html>no such page</html>"),
-            "an error that is not Graph's",
-        ),
+        (status(404, "", "<html>no such page</html>"), "an error that is not Graph's"),
         (status(404, "", ""), "an error that is not Graph's"),
     ] {
         let refused = read_of(bytes).await;
@@ -59,10 +53,7 @@ async fn bi33_another_object_than_asked_for_is_refused() {
         r#"{"value":[]}"#,
     ] {
         let refused = read_of(json(body)).await;
-        assert!(
-            matches!(refused, GraphError::ObjectRefused { id: Some(id), .. } if id == somebody()),
-            "{body}"
-        );
+        assert!(matches!(refused, GraphError::ObjectRefused { id: Some(id), .. } if id == somebody()), "{body}");
         assert_eq!(refused.class(), ErrorClass::Permanent);
         assert!(!refused.is_connection_wide());
     }
@@ -77,13 +68,7 @@ async fn bi41_a_redirect_is_not_followed() {
     let location = format!("Location: {}/v1.0/users/x\r\n", elsewhere.base);
     for code in [301, 302, 307, 308] {
         let refused = read_of(status(code, &location, "")).await;
-        assert_eq!(
-            refused,
-            GraphError::Redirected {
-                call: READ,
-                status: code
-            }
-        );
+        assert_eq!(refused, GraphError::Redirected { call: READ, status: code });
     }
     assert!(elsewhere.graph_requests().is_empty());
 }
@@ -92,41 +77,18 @@ async fn bi41_a_redirect_is_not_followed() {
 async fn fa11_after_a_429_nothing_is_sent_until_the_pause_is_over() {
     let stand = Stand::start().await;
     let ada = stand.person("Ada Lovelace");
-    let fault = Fault {
-        status: Some(429),
-        retry_after: Some(7),
-        remaining: Some(1),
-        ..Fault::on("users/{id}")
-    };
+    let fault = Fault { status: Some(429), retry_after: Some(7), remaining: Some(1), ..Fault::on("users/{id}") };
     stand.simulator.set_fault(fault);
 
     let throttled = stand.graph.read_user(ada).await.unwrap_err();
     let asked = Duration::from_secs(7);
-    assert_eq!(
-        throttled,
-        GraphError::Throttled {
-            call: READ,
-            retry_after: asked
-        }
-    );
-    assert_eq!(
-        throttled.class(),
-        ErrorClass::Transient {
-            retry_after: Some(asked)
-        }
-    );
+    assert_eq!(throttled, GraphError::Throttled { call: READ, retry_after: asked });
+    assert_eq!(throttled.class(), ErrorClass::Transient { retry_after: Some(asked) });
     assert!(throttled.is_connection_wide());
 
     let kept = stand.graph.clone().organization().await.unwrap_err();
-    assert!(
-        matches!(kept, GraphError::Throttled { retry_after, .. } if retry_after <= asked),
-        "{kept:?}"
-    );
-    assert_eq!(
-        stand.graph.requests_sent(),
-        1,
-        "another call of the connection waits too"
-    );
+    assert!(matches!(kept, GraphError::Throttled { retry_after, .. } if retry_after <= asked), "{kept:?}");
+    assert_eq!(stand.graph.requests_sent(), 1, "another call of the connection waits too");
 }
 
 #[tokio::test]
@@ -141,14 +103,7 @@ async fn bi39_a_retry_after_that_says_nothing_or_too_much_is_clamped() {
     ] {
         let refused = read_of(status(429, header, "")).await;
         let retry_after = Duration::from_secs(seconds);
-        assert_eq!(
-            refused,
-            GraphError::Throttled {
-                call: READ,
-                retry_after
-            },
-            "{header}"
-        );
+        assert_eq!(refused, GraphError::Throttled { call: READ, retry_after }, "{header}");
     }
 }
 
@@ -157,22 +112,10 @@ async fn fa11_a_429_inside_a_batch_that_says_200_counts() {
     let inner = r#"{"responses":[{"id":"0","status":429,"headers":{"Retry-After":"7"},"body":{"error":{"code":"TooManyRequests"}}}]}"#;
     let server = Server::start(move |_| json(inner)).await;
     let graph = client_of(&server.base);
-    let throttled = graph
-        .address_owners(&["a@b.example".to_owned()])
-        .await
-        .unwrap_err();
+    let throttled = graph.address_owners(&["a@b.example".to_owned()]).await.unwrap_err();
     let retry_after = Duration::from_secs(7);
-    assert_eq!(
-        throttled,
-        GraphError::Throttled {
-            call: "POST /$batch",
-            retry_after
-        }
-    );
-    assert!(matches!(
-        graph.organization().await,
-        Err(GraphError::Throttled { .. })
-    ));
+    assert_eq!(throttled, GraphError::Throttled { call: "POST /$batch", retry_after });
+    assert!(matches!(graph.organization().await, Err(GraphError::Throttled { .. })));
     assert_eq!(graph.requests_sent(), 1);
 }
 
@@ -186,16 +129,8 @@ async fn th09_an_answer_left_out_of_a_batch_is_not_an_address_nobody_has() {
         r#"{"responses":[{"id":"0","status":200,"body":{"value":[{"id":"x"}]}}]}"#,
     ] {
         let server = Server::start(move |_| json(body)).await;
-        let refused = client_of(&server.base)
-            .address_owners(&["a@b.example".to_owned()])
-            .await;
-        assert!(
-            matches!(
-                refused,
-                Err(GraphError::BadAnswer { .. } | GraphError::ObjectRefused { .. })
-            ),
-            "{body}"
-        );
+        let refused = client_of(&server.base).address_owners(&["a@b.example".to_owned()]).await;
+        assert!(matches!(refused, Err(GraphError::BadAnswer { .. } | GraphError::ObjectRefused { .. })), "{body}");
     }
 }
 
@@ -203,27 +138,13 @@ async fn th09_an_answer_left_out_of_a_batch_is_not_an_address_nobody_has() {
 async fn fa12_an_outage_is_probed_and_not_hammered() {
     let stand = Stand::start().await;
     let ada = stand.person("Ada Lovelace");
-    stand.simulator.set_fault(Fault {
-        status: Some(503),
-        retry_after: Some(3),
-        ..Fault::on("users/{id}")
-    });
+    stand.simulator.set_fault(Fault { status: Some(503), retry_after: Some(3), ..Fault::on("users/{id}") });
     let asked = Some(Duration::from_secs(3));
     for _ in 0..5 {
         let failed = stand.graph.read_user(ada).await.unwrap_err();
-        assert_eq!(
-            failed,
-            GraphError::ServerError {
-                call: READ,
-                status: 503,
-                retry_after: asked
-            }
-        );
+        assert_eq!(failed, GraphError::ServerError { call: READ, status: 503, retry_after: asked });
     }
-    assert!(matches!(
-        stand.graph.read_user(ada).await,
-        Err(GraphError::Resting { .. })
-    ));
+    assert!(matches!(stand.graph.read_user(ada).await, Err(GraphError::Resting { .. })));
     assert_eq!(stand.graph.requests_sent(), 5);
 }
 
@@ -232,61 +153,33 @@ async fn fa12_a_host_that_is_not_there_is_unreachable_and_nobody_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let failed = client_of(&dead)
-        .read_user_by_name("canary@contoso.example")
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(failed, GraphError::TokenUnavailable { .. }),
-        "{failed:?}"
-    );
+    let failed = client_of(&dead).read_user_by_name("canary@contoso.example").await.unwrap_err();
+    assert!(matches!(failed, GraphError::TokenUnavailable { .. }), "{failed:?}");
 
     let silent = Server::start(|_| Vec::new()).await;
-    let failed = client_of(&silent.base)
-        .read_user_by_name("canary@contoso.example")
-        .await
-        .unwrap_err();
-    assert_eq!(
-        failed,
-        GraphError::Unreachable {
-            call: READ,
-            reason: Unreached::Broken
-        }
-    );
+    let failed = client_of(&silent.base).read_user_by_name("canary@contoso.example").await.unwrap_err();
+    assert_eq!(failed, GraphError::Unreachable { call: READ, reason: Unreached::Broken });
     let told = format!("{failed} {failed:?} {}", failed.operator_sentence());
-    assert!(
-        !told.contains("canary") && !told.contains("127.0.0.1"),
-        "{told}"
-    );
+    assert!(!told.contains("canary") && !told.contains("127.0.0.1"), "{told}");
 }
 
 #[tokio::test]
 async fn a_refusal_we_did_not_expect_is_our_bug_and_shows_only_its_code() {
     let refused = read_of(error(400, "Request_BadRequest", "canary in the message")).await;
-    let expected = GraphError::Rejected {
-        call: READ,
-        status: 400,
-        code: "Request_BadRequest".to_owned(),
-    };
+    let expected = GraphError::Rejected { call: READ, status: 400, code: "Request_BadRequest".to_owned() };
     assert_eq!(refused, expected);
     assert_eq!(refused.class(), ErrorClass::Bug);
     assert!(!format!("{refused} {refused:?}").contains("canary"));
 
     let expired = read_of(error(400, "Directory_ExpiredPageToken", "x")).await;
-    assert_eq!(
-        expired.class(),
-        ErrorClass::Transient { retry_after: None },
-        "the listing begins anew"
-    );
+    assert_eq!(expired.class(), ErrorClass::Transient { retry_after: None }, "the listing begins anew");
 }
 
 #[tokio::test]
 async fn g26_every_request_carries_its_marks() {
     let server = Server::start(|_| json("{}")).await;
     let _ = client_of(&server.base).read_user(somebody()).await;
-    let [request] = &server.graph_requests()[..] else {
-        panic!("one request")
-    };
+    let [request] = &server.graph_requests()[..] else { panic!("one request") };
     for mark in [
         "authorization: bearer token-1",
         "client-request-id: ",
@@ -297,10 +190,6 @@ async fn g26_every_request_carries_its_marks() {
     ] {
         assert!(request.head.contains(mark), "{mark}");
     }
-    assert!(
-        request.line.contains("$select=id,accountEnabled,userType"),
-        "{}",
-        request.line
-    );
+    assert!(request.line.contains("$select=id,accountEnabled,userType"), "{}", request.line);
     assert!(request.body.is_empty());
 }

@@ -16,31 +16,19 @@ async fn g09_2500_members_come_in_three_pages_that_survive_a_checkpoint() {
     let staff = stand.tenant.create_group(NewGroup::named("Staff"));
     let inner = stand.tenant.create_group(NewGroup::named("Inner"));
     stand.tenant.add_member(staff, inner).unwrap();
-    let people: BTreeSet<ObjectId> = (0..2500)
-        .map(|number| stand.person(&format!("Person {number}")))
-        .collect();
+    let people: BTreeSet<ObjectId> = (0..2500).map(|number| stand.person(&format!("Person {number}"))).collect();
     for (place, person) in people.iter().enumerate() {
         let group = if place % 2 == 0 { staff } else { inner };
         stand.tenant.add_member(group, person.0).unwrap();
     }
 
-    let (mut users, mut groups, mut pages, mut link) =
-        (BTreeSet::new(), Vec::new(), 0, None::<PageLink>);
+    let (mut users, mut groups, mut pages, mut link) = (BTreeSet::new(), Vec::new(), 0, None::<PageLink>);
     loop {
-        let read = stand
-            .graph
-            .list_transitive_members(ObjectId(staff), link.as_ref())
-            .await
-            .unwrap();
-        let MembersRead::Page(page) = read else {
-            panic!("the group is there")
-        };
+        let read = stand.graph.list_transitive_members(ObjectId(staff), link.as_ref()).await.unwrap();
+        let MembersRead::Page(page) = read else { panic!("the group is there") };
         assert_eq!(page.refused, 0);
         for (id, profile) in page.users {
-            assert_eq!(
-                profile.expect("the listing shows profiles").account_enabled,
-                Some(true)
-            );
+            assert_eq!(profile.expect("the listing shows profiles").account_enabled, Some(true));
             assert!(users.insert(id), "once each");
         }
         groups.extend(page.groups);
@@ -58,11 +46,7 @@ async fn g09_2500_members_come_in_three_pages_that_survive_a_checkpoint() {
 #[tokio::test]
 async fn g09_a_group_that_is_not_there_says_nothing_about_people() {
     let stand = Stand::start().await;
-    let read = stand
-        .graph
-        .list_transitive_members(ObjectId(Uuid::from_u128(7)), None)
-        .await
-        .unwrap();
+    let read = stand.graph.list_transitive_members(ObjectId(Uuid::from_u128(7)), None).await.unwrap();
     assert!(matches!(read, MembersRead::NotFound));
 }
 
@@ -82,20 +66,11 @@ async fn bi33_a_bad_member_is_counted_and_spoils_no_other() {
         )
     })
     .await;
-    let read = client_of(&server.base)
-        .list_transitive_members(ObjectId(Uuid::from_u128(7)), None)
-        .await
-        .unwrap();
-    let MembersRead::Page(page) = read else {
-        panic!("a page")
-    };
+    let read = client_of(&server.base).list_transitive_members(ObjectId(Uuid::from_u128(7)), None).await.unwrap();
+    let MembersRead::Page(page) = read else { panic!("a page") };
     assert_eq!(page.refused, 5);
     assert_eq!(page.groups.len(), 1);
-    let shown: Vec<bool> = page
-        .users
-        .iter()
-        .map(|(_, profile)| profile.is_some())
-        .collect();
+    let shown: Vec<bool> = page.users.iter().map(|(_, profile)| profile.is_some()).collect();
     assert_eq!(shown, [true, false], "a name card is not a profile (BI-34)");
 }
 
@@ -108,46 +83,21 @@ async fn bi30_a_link_to_another_host_is_refused_and_the_token_stays() {
     let graph = client_of(&server.base);
     let someone = ObjectId(Uuid::from_u128(7));
 
-    let refused = graph
-        .list_transitive_members(someone, None)
-        .await
-        .unwrap_err();
+    let refused = graph.list_transitive_members(someone, None).await.unwrap_err();
     let call = "GET /groups/{id}/transitiveMembers";
-    assert_eq!(
-        refused,
-        GraphError::LinkRefused {
-            call,
-            fault: LinkFault::Port
-        }
-    );
-    assert!(matches!(
-        graph.read_memberships(someone, false).await,
-        Err(GraphError::LinkRefused { .. })
-    ));
+    assert_eq!(refused, GraphError::LinkRefused { call, fault: LinkFault::Port });
+    assert!(matches!(graph.read_memberships(someone, false).await, Err(GraphError::LinkRefused { .. })));
 
     let planted: PageLink = serde_json::from_value(link.into()).unwrap();
-    let refused = graph
-        .list_transitive_members(someone, Some(&planted))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        refused,
-        GraphError::LinkRefused {
-            call,
-            fault: LinkFault::Port
-        }
-    );
+    let refused = graph.list_transitive_members(someone, Some(&planted)).await.unwrap_err();
+    assert_eq!(refused, GraphError::LinkRefused { call, fault: LinkFault::Port });
     assert!(thief.graph_requests().is_empty());
 }
 
 #[tokio::test]
 async fn bi31_a_circle_of_links_is_left_and_an_empty_page_is_not_the_end() {
     let server = Server::start(|request| {
-        let host = request
-            .head
-            .lines()
-            .find_map(|line| line.strip_prefix("host: "))
-            .unwrap_or_default();
+        let host = request.head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
         let next = match () {
             () if request.line.contains("token=1") => "2",
             () => "1",
@@ -156,21 +106,8 @@ async fn bi31_a_circle_of_links_is_left_and_an_empty_page_is_not_the_end() {
         json(&format!(r#"{{"value":[],"@odata.nextLink":"{link}"}}"#))
     })
     .await;
-    let refused = client_of(&server.base)
-        .read_memberships(ObjectId(Uuid::from_u128(7)), false)
-        .await
-        .unwrap_err();
+    let refused = client_of(&server.base).read_memberships(ObjectId(Uuid::from_u128(7)), false).await.unwrap_err();
     let call = "GET /users/{id}/transitiveMemberOf";
-    assert_eq!(
-        refused,
-        GraphError::LinkRefused {
-            call,
-            fault: LinkFault::Repeats
-        }
-    );
-    assert_eq!(
-        server.graph_requests().len(),
-        3,
-        "first page, two links, then the first link again"
-    );
+    assert_eq!(refused, GraphError::LinkRefused { call, fault: LinkFault::Repeats });
+    assert_eq!(server.graph_requests().len(), 3, "first page, two links, then the first link again");
 }

@@ -44,13 +44,7 @@ impl Server {
     }
 
     fn all(&self, token: bool) -> Vec<Seen> {
-        self.seen
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|seen| is_token(seen) == token)
-            .cloned()
-            .collect()
+        self.seen.lock().unwrap().iter().filter(|seen| is_token(seen) == token).cloned().collect()
     }
 }
 
@@ -72,9 +66,7 @@ async fn serve(
         log.iter().filter(|seen| is_token(seen)).count()
     };
     let bytes = if is_token(&request) {
-        json(&format!(
-            r#"{{"token_type":"Bearer","expires_in":3599,"access_token":"token-{tokens}"}}"#
-        ))
+        json(&format!(r#"{{"token_type":"Bearer","expires_in":3599,"access_token":"token-{tokens}"}}"#))
     } else {
         answer(&request)
     };
@@ -93,20 +85,10 @@ async fn read(stream: &mut TcpStream) -> Option<Seen> {
             continue;
         };
         let lower = head.to_ascii_lowercase();
-        let wanted = lower
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
-        if body.len()
-            >= wanted
-                .and_then(|length| length.trim().parse().ok())
-                .unwrap_or(0)
-        {
+        let wanted = lower.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() >= wanted.and_then(|length| length.trim().parse().ok()).unwrap_or(0) {
             let line = head.lines().next().unwrap_or_default().to_owned();
-            return Some(Seen {
-                line,
-                head: lower,
-                body: body.to_owned(),
-            });
+            return Some(Seen { line, head: lower, body: body.to_owned() });
         }
     }
 }
@@ -124,9 +106,5 @@ pub fn status(status: u16, headers: &str, body: &str) -> Vec<u8> {
 
 /// An error in Graph's form.
 pub fn error(code: u16, graph_code: &str, message: &str) -> Vec<u8> {
-    status(
-        code,
-        "",
-        &format!(r#"{{"error":{{"code":"{graph_code}","message":"{message}"}}}}"#),
-    )
+    status(code, "", &format!(r#"{{"error":{{"code":"{graph_code}","message":"{message}"}}}}"#))
 }

@@ -14,17 +14,10 @@ pub struct Stand {
 
 impl Stand {
     pub async fn start() -> Self {
-        let simulator = Simulator::start(SimulatorConfig::default())
-            .await
-            .expect("the simulator starts");
+        let simulator = Simulator::start(SimulatorConfig::default()).await.expect("the simulator starts");
         let tenant = simulator.tenant();
-        let graph =
-            GraphClient::connect(connection(&simulator, &tenant)).expect("a good connection");
-        Self {
-            simulator,
-            tenant,
-            graph,
-        }
+        let graph = GraphClient::connect(connection(&simulator, &tenant)).expect("a good connection");
+        Self { simulator, tenant, graph }
     }
 
     pub fn person(&self, name: &str) -> ObjectId {

@@ -41,53 +41,34 @@ pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError>
         .busy_timeout(BUSY_TIMEOUT)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
-    SqliteConnection::connect_with(&options)
-        .await
-        .map_err(QueueError::database("opening"))
+    SqliteConnection::connect_with(&options).await.map_err(QueueError::database("opening"))
 }
 
 async fn create_or_read(connection: &mut SqliteConnection) -> Result<Uuid, QueueError> {
     let failed = || QueueError::database("reading the schema");
     // Two processes may meet here: the one that comes second finds the schema made.
-    let mut tx = connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(failed())?;
-    let found: i64 = sqlx::query_scalar("PRAGMA user_version")
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(failed())?;
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *tx).await.map_err(failed())?;
     match found {
         0 => create(&mut tx).await?,
         SCHEMA => {}
         newer => {
-            return Err(QueueError::Newer {
-                found: newer,
-                known: SCHEMA,
-            });
+            return Err(QueueError::Newer { found: newer, known: SCHEMA });
         }
     }
-    let generation = sqlx::query_scalar("SELECT id FROM generation")
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(failed())?;
+    let generation = sqlx::query_scalar("SELECT id FROM generation").fetch_one(&mut *tx).await.map_err(failed())?;
     tx.commit().await.map_err(failed())?;
     Ok(generation)
 }
 
 async fn create(connection: &mut SqliteConnection) -> Result<(), QueueError> {
     let failed = || QueueError::database("making the schema");
-    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed())?;
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *connection).await.map_err(failed())?;
     if tables > 0 {
         return Err(QueueError::NotAQueue);
     }
-    sqlx::raw_sql(CREATE)
-        .execute(&mut *connection)
-        .await
-        .map_err(failed())?;
+    sqlx::raw_sql(CREATE).execute(&mut *connection).await.map_err(failed())?;
     sqlx::query("INSERT INTO generation (id) VALUES ($1)")
         .bind(Uuid::now_v7())
         .execute(&mut *connection)

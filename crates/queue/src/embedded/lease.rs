@@ -46,12 +46,7 @@ impl Leases {
 
     /// Gives back what was leased too long ago.
     pub(super) fn expire(&mut self, now: Instant) {
-        let over: Vec<i64> = self
-            .until
-            .iter()
-            .filter(|(_, until)| **until <= now)
-            .map(|(tag, _)| *tag)
-            .collect();
+        let over: Vec<i64> = self.until.iter().filter(|(_, until)| **until <= now).map(|(tag, _)| *tag).collect();
         self.give_back(&over);
     }
 }
@@ -62,11 +57,7 @@ mod tests {
 
     use super::*;
 
-    fn granted(
-        leases: &mut Leases,
-        tags: std::ops::RangeInclusive<i64>,
-        until: Instant,
-    ) -> Vec<i64> {
+    fn granted(leases: &mut Leases, tags: std::ops::RangeInclusive<i64>, until: Instant) -> Vec<i64> {
         tags.filter(|tag| *tag > leases.cursor())
             .collect::<Vec<_>>()
             .into_iter()
@@ -93,9 +84,6 @@ mod tests {
         leases.expire(now);
         assert_eq!(leases.cursor(), 2);
         leases.expire(now + Duration::from_secs(1));
-        assert_eq!(
-            granted(&mut leases, 1..=2, now + Duration::from_secs(9)),
-            [1]
-        );
+        assert_eq!(granted(&mut leases, 1..=2, now + Duration::from_secs(9)), [1]);
     }
 }

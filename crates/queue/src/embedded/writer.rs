@@ -17,7 +17,8 @@ const MAX_TAGS: usize = 10_000;
 
 /// One prepared statement for any number of messages: `$1` is all bodies end to end, `$2` a list of
 /// `offset << 32 | length`.
-const INSERT: &str = "INSERT INTO hint (body) SELECT substr($1, (value >> 32) + 1, value & 4294967295) FROM json_each($2)";
+const INSERT: &str =
+    "INSERT INTO hint (body) SELECT substr($1, (value >> 32) + 1, value & 4294967295) FROM json_each($2)";
 const DELETE: &str = "DELETE FROM hint WHERE id IN (SELECT value FROM json_each($1))";
 
 /// What a job is answered with.
@@ -56,16 +57,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn over(
-        connection: SqliteConnection,
-        jobs: mpsc::Receiver<Job>,
-        published: watch::Sender<u64>,
-    ) -> Self {
-        Self {
-            connection,
-            jobs,
-            published,
-        }
+    pub(super) fn over(connection: SqliteConnection, jobs: mpsc::Receiver<Job>, published: watch::Sender<u64>) -> Self {
+        Self { connection, jobs, published }
     }
 
     /// Works until the queue is closed or its last clone is gone.
@@ -101,10 +94,7 @@ impl Writer {
             return;
         }
         let began = Instant::now();
-        let outcome = group
-            .write(&mut self.connection)
-            .await
-            .map_err(QueueError::database("writing hints"));
+        let outcome = group.write(&mut self.connection).await.map_err(QueueError::database("writing hints"));
         metrics::histogram!("lockstep_queue_commit_seconds").record(began.elapsed());
         metrics::histogram!("lockstep_queue_commit_messages").record(group.messages as f64);
         if outcome.is_ok() && group.messages > 0 {
@@ -178,20 +168,11 @@ impl Group {
 
     async fn insert(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let slices = self.slices.json();
-        sqlx::query(INSERT)
-            .bind(self.bodies.as_slice())
-            .bind(slices)
-            .execute(connection)
-            .await
-            .map(drop)
+        sqlx::query(INSERT).bind(self.bodies.as_slice()).bind(slices).execute(connection).await.map(drop)
     }
 
     async fn delete(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        sqlx::query(DELETE)
-            .bind(self.tags.json())
-            .execute(connection)
-            .await
-            .map(drop)
+        sqlx::query(DELETE).bind(self.tags.json()).execute(connection).await.map(drop)
     }
 }
 

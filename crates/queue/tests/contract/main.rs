@@ -18,11 +18,7 @@ use crate::world::{World, message};
 const AGES: Duration = Duration::from_secs(30);
 
 fn ids(taken: &[Taken]) -> Vec<Uuid> {
-    taken
-        .iter()
-        .filter_map(|one| one.body.as_ref().ok())
-        .map(|message| message.id)
-        .collect()
+    taken.iter().filter_map(|one| one.body.as_ref().ok()).map(|message| message.id).collect()
 }
 
 fn tags(taken: &[Taken]) -> Vec<i64> {
@@ -52,8 +48,7 @@ async fn g_01_a_published_hint_survives_the_loss_of_every_process() {
 }
 
 #[tokio::test]
-async fn an_unacknowledged_hint_comes_again_after_its_process_is_lost_and_an_acknowledged_one_does_not()
- {
+async fn an_unacknowledged_hint_comes_again_after_its_process_is_lost_and_an_acknowledged_one_does_not() {
     let world = World::new();
     let queue = world.open().await;
     let sent = publish(&queue, 3).await;
@@ -61,13 +56,7 @@ async fn an_unacknowledged_hint_comes_again_after_its_process_is_lost_and_an_ack
     assert_eq!(ids(&taken), sent);
     queue.ack(&[taken[1].tag]).await.unwrap();
 
-    let again = world
-        .as_left_by_a_kill()
-        .open()
-        .await
-        .take(10)
-        .await
-        .unwrap();
+    let again = world.as_left_by_a_kill().open().await.take(10).await.unwrap();
 
     assert_eq!(ids(&again), [sent[0], sent[2]]);
 }
@@ -100,17 +89,10 @@ async fn bi_45_an_undecodable_message_is_parked_alone() {
     let taken = queue.take(10).await.unwrap();
 
     assert_eq!(ids(&taken), [before[0], after[0]]);
-    let unreadable: Vec<_> = taken
-        .iter()
-        .filter_map(|one| one.body.as_ref().err())
-        .collect();
+    let unreadable: Vec<_> = taken.iter().filter_map(|one| one.body.as_ref().err()).collect();
     assert_eq!(unreadable[0].bytes, b"\x00 not a message");
     assert_eq!(unreadable[0].why, UndecodableHint::Garbage);
-    assert_eq!(
-        unreadable[1].why,
-        UndecodableHint::UnknownVersion { version: 99 },
-        "FA-27"
-    );
+    assert_eq!(unreadable[1].why, UndecodableHint::UnknownVersion { version: 99 }, "FA-27");
     queue.ack(&tags(&taken)).await.unwrap();
     assert_eq!(queue.depth().await.unwrap().messages, 0);
 }
@@ -191,10 +173,7 @@ async fn waiting_for_nothing_ends() {
     queue.take(1).await.unwrap();
     let began = Instant::now();
     queue.hinted(Duration::from_millis(300)).await;
-    assert!(
-        began.elapsed() >= Duration::from_millis(300),
-        "returned although there was nothing"
-    );
+    assert!(began.elapsed() >= Duration::from_millis(300), "returned although there was nothing");
 }
 
 #[tokio::test]
@@ -207,11 +186,7 @@ async fn depth_counts_what_is_not_acknowledged_and_another_process_sees_it() {
     let taken = queue.take(1).await.unwrap();
 
     let seen = world.open().await.depth().await.unwrap();
-    assert_eq!(
-        (seen.messages, seen.oldest),
-        (3, Some(oldest.received_at)),
-        "a leased message still counts"
-    );
+    assert_eq!((seen.messages, seen.oldest), (3, Some(oldest.received_at)), "a leased message still counts");
     queue.ack(&tags(&taken)).await.unwrap();
     assert_eq!(queue.depth().await.unwrap().messages, 2);
 }
@@ -231,24 +206,12 @@ async fn fa_08_a_locked_queue_refuses_in_time_keeps_nothing_and_recovers() {
     let lock = world.lock().await;
     let began = Instant::now();
     let refused = queue.publish(&message()).await.unwrap_err();
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "took {:?}",
-        began.elapsed()
-    );
-    assert_eq!(
-        refused.class(),
-        ErrorClass::Transient { retry_after: None },
-        "{refused}"
-    );
+    assert!(began.elapsed() < Duration::from_secs(2), "took {:?}", began.elapsed());
+    assert_eq!(refused.class(), ErrorClass::Transient { retry_after: None }, "{refused}");
     lock.release().await;
 
     let sent = publish(&queue, 1).await;
-    assert_eq!(
-        ids(&queue.take(10).await.unwrap()),
-        sent,
-        "what was refused is not there"
-    );
+    assert_eq!(ids(&queue.take(10).await.unwrap()), sent, "what was refused is not there");
 }
 
 #[tokio::test]
@@ -280,10 +243,7 @@ async fn a_closed_queue_says_so_and_what_was_handed_in_before_is_kept() {
     let clone = queue.clone();
     publish(&queue, 1).await;
     queue.close().await;
-    assert!(matches!(
-        clone.publish(&message()).await,
-        Err(QueueError::Closed)
-    ));
+    assert!(matches!(clone.publish(&message()).await, Err(QueueError::Closed)));
     assert!(matches!(clone.ack(&[1]).await, Err(QueueError::Closed)));
     clone.close().await;
     assert_eq!(world.open().await.take(10).await.unwrap().len(), 1);
@@ -294,10 +254,7 @@ async fn g_29_a_file_of_a_newer_version_or_of_another_program_is_refused_untouch
     let world = World::new();
     world.open().await.close().await;
     world.run("PRAGMA user_version = 2").await;
-    assert!(matches!(
-        world.try_open().await,
-        Err(QueueError::Newer { found: 2, known: 1 })
-    ));
+    assert!(matches!(world.try_open().await, Err(QueueError::Newer { found: 2, known: 1 })));
 
     let world = World::new();
     world.run("CREATE TABLE theirs (id INTEGER)").await;

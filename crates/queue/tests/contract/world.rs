@@ -42,42 +42,28 @@ impl World {
 
     /// The log holds every page of every commit.
     pub fn bytes_written(&self) -> u64 {
-        fs::metadata(self.0.path().join("queue.db-wal"))
-            .unwrap()
-            .len()
+        fs::metadata(self.0.path().join("queue.db-wal")).unwrap().len()
     }
 
     /// Puts any bytes where messages are.
     pub async fn inject(&self, bytes: &[u8]) {
         let insert = sqlx::query("INSERT INTO hint (body) VALUES ($1)");
-        insert
-            .bind(bytes)
-            .execute(&mut self.connect().await)
-            .await
-            .unwrap();
+        insert.bind(bytes).execute(&mut self.connect().await).await.unwrap();
     }
 
     pub async fn run(&self, statement: &str) {
-        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
-            .execute(&mut self.connect().await)
-            .await
-            .unwrap();
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut self.connect().await).await.unwrap();
     }
 
     /// Nobody else can write until it is released.
     pub async fn lock(&self) -> Lock {
         let mut connection = self.connect().await;
-        sqlx::raw_sql("BEGIN IMMEDIATE")
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
         Lock(connection)
     }
 
     async fn connect(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new()
-            .filename(self.file())
-            .create_if_missing(true);
+        let options = SqliteConnectOptions::new().filename(self.file()).create_if_missing(true);
         SqliteConnection::connect_with(&options).await.unwrap()
     }
 
@@ -88,29 +74,20 @@ impl World {
 
 impl Lock {
     pub async fn release(mut self) {
-        sqlx::raw_sql("ROLLBACK")
-            .execute(&mut self.0)
-            .await
-            .unwrap();
+        sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await.unwrap();
         self.0.close().await.unwrap();
     }
 }
 
 /// One user's hint.
 pub fn message() -> HintMessage {
-    let subject = Subject::User {
-        id: ObjectId(Uuid::new_v4()),
-        claim: Claim::Changed,
-    };
+    let subject = Subject::User { id: ObjectId(Uuid::new_v4()), claim: Claim::Changed };
     of(vec![subject])
 }
 
 /// About 100 kB.
 pub fn large_message() -> HintMessage {
-    let member = || MemberHint {
-        id: ObjectId(Uuid::new_v4()),
-        removed: false,
-    };
+    let member = || MemberHint { id: ObjectId(Uuid::new_v4()), removed: false };
     let group = || Subject::Group {
         id: ObjectId(Uuid::new_v4()),
         claim: Claim::Changed,
@@ -127,12 +104,6 @@ fn of(subjects: Vec<Subject>) -> HintMessage {
         id: Uuid::now_v7(),
         connection: ConnectionId(Uuid::now_v7()),
         received_at: Timestamp::from_micros(1_795_000_000_000_000),
-        items: subjects
-            .into_iter()
-            .map(|subject| Hint {
-                subscription,
-                subject,
-            })
-            .collect(),
+        items: subjects.into_iter().map(|subject| Hint { subscription, subject }).collect(),
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::raw::{body, head, until_closed};
 use crate::world::{AGES, World};
 
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_millis(500);
 
 /// Sent at once, all of it would be a request.
 async fn drip(stream: &mut TcpStream, bytes: &[u8]) {

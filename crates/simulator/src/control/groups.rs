@@ -19,21 +19,14 @@ pub(super) async fn get(Chosen(tenant): Chosen, Path(id): Path<String>) -> Answe
     Ok(Json(shown(&tenant, group_id(&tenant, &id)?)))
 }
 
-pub(super) async fn create(
-    Chosen(tenant): Chosen,
-    body: Bytes,
-) -> Answered<(StatusCode, Json<Value>)> {
+pub(super) async fn create(Chosen(tenant): Chosen, body: Bytes) -> Answered<(StatusCode, Json<Value>)> {
     let properties = read_properties(&body)?;
     check_names(Kind::Group, &properties)?;
     let id = tenant.create_group_from(properties);
     Ok((StatusCode::CREATED, Json(shown(&tenant, id))))
 }
 
-pub(super) async fn patch(
-    Chosen(tenant): Chosen,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Answered<Json<Value>> {
+pub(super) async fn patch(Chosen(tenant): Chosen, Path(id): Path<String>, body: Bytes) -> Answered<Json<Value>> {
     let properties = read_properties(&body)?;
     let id = group_id(&tenant, &id)?;
     tenant.patch_group(id, Value::Object(properties))?;
@@ -49,10 +42,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn restore(
-    Chosen(tenant): Chosen,
-    Path(id): Path<String>,
-) -> Answered<Json<Value>> {
+pub(super) async fn restore(Chosen(tenant): Chosen, Path(id): Path<String>) -> Answered<Json<Value>> {
     let id = group_id(&tenant, &id)?;
     tenant.restore_group(id)?;
     Ok(Json(shown(&tenant, id)))

@@ -55,37 +55,21 @@ struct Seed {
 
 impl Default for Seed {
     fn default() -> Self {
-        Self {
-            users: 100,
-            in_groups: 100,
-            groups: vec!["Staff".to_owned()],
-        }
+        Self { users: 100, in_groups: 100, groups: vec!["Staff".to_owned()] }
     }
 }
 
-pub(super) async fn seed(
-    Chosen(tenant): Chosen,
-    body: Bytes,
-) -> Answered<(StatusCode, Json<Value>)> {
+pub(super) async fn seed(Chosen(tenant): Chosen, body: Bytes) -> Answered<(StatusCode, Json<Value>)> {
     let seed: Seed = read_body(&body)?;
     let names: Vec<&str> = seed.groups.iter().map(String::as_str).collect();
     let (users, groups) = tenant.seed(seed.users, seed.in_groups, &names);
-    let groups: Vec<Value> = groups
-        .iter()
-        .zip(&names)
-        .map(|(id, name)| json!({"id": id, "displayName": name}))
-        .collect();
-    Ok((
-        StatusCode::CREATED,
-        Json(json!({"users": users.len(), "groups": groups})),
-    ))
+    let groups: Vec<Value> =
+        groups.iter().zip(&names).map(|(id, name)| json!({"id": id, "displayName": name})).collect();
+    Ok((StatusCode::CREATED, Json(json!({"users": users.len(), "groups": groups}))))
 }
 
 pub(super) async fn tenants(State(world): Shared, base: Base) -> Json<Vec<Value>> {
-    let all = world
-        .tenants()
-        .into_iter()
-        .map(|state| described(&Tenant::of(world.clone(), state), &base));
+    let all = world.tenants().into_iter().map(|state| described(&Tenant::of(world.clone(), state), &base));
     Json(all.collect())
 }
 
@@ -97,19 +81,13 @@ struct NewTenant {
     token_lifetime_seconds: Option<u64>,
 }
 
-pub(super) async fn add_tenant(
-    State(world): Shared,
-    base: Base,
-    body: Bytes,
-) -> Answered<(StatusCode, Json<Value>)> {
+pub(super) async fn add_tenant(State(world): Shared, base: Base, body: Bytes) -> Answered<(StatusCode, Json<Value>)> {
     let wanted: NewTenant = read_body(&body)?;
     let usual = TenantSpec::default();
     let spec = TenantSpec {
         display_name: wanted.display_name.unwrap_or_else(|| wanted.domain.clone()),
         domain: wanted.domain,
-        token_lifetime: wanted
-            .token_lifetime_seconds
-            .map_or(usual.token_lifetime, Duration::from_secs),
+        token_lifetime: wanted.token_lifetime_seconds.map_or(usual.token_lifetime, Duration::from_secs),
     };
     let tenant = Tenant::of(world.clone(), world.add_tenant(spec));
     Ok((StatusCode::CREATED, Json(described(&tenant, &base))))
@@ -134,17 +112,10 @@ pub(super) async fn change_app(Chosen(tenant): Chosen, body: Bytes) -> Answered<
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn subscriptions(
-    State(world): Shared,
-    Chosen(tenant): Chosen,
-) -> Json<Vec<Value>> {
+pub(super) async fn subscriptions(State(world): Shared, Chosen(tenant): Chosen) -> Json<Vec<Value>> {
     let live = tenant.state().live_subscriptions(world.clock.now_micros());
     let app = &tenant.state().app;
-    Json(
-        live.iter()
-            .map(|subscription| subscription.show(app.client_id, app.service_principal, false))
-            .collect(),
-    )
+    Json(live.iter().map(|subscription| subscription.show(app.client_id, app.service_principal, false)).collect())
 }
 
 pub(super) async fn lose_subscriptions(Chosen(tenant): Chosen) -> StatusCode {
@@ -165,10 +136,7 @@ pub(super) async fn lifecycle(Chosen(tenant): Chosen, body: Bytes) -> Answered<S
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn add_fault(
-    State(world): Shared,
-    body: Bytes,
-) -> Answered<(StatusCode, Json<Fault>)> {
+pub(super) async fn add_fault(State(world): Shared, body: Bytes) -> Answered<(StatusCode, Json<Fault>)> {
     let fault: Fault = read_body(&body)?;
     if !(0.0..=1.0).contains(&fault.probability) {
         return Err(ControlError::bad("probability must be between 0 and 1"));
@@ -196,9 +164,7 @@ struct ClockChange {
 }
 
 pub(super) async fn clock(State(world): Shared) -> Json<Value> {
-    Json(
-        json!({"now": timestamp(world.clock.now_micros()).to_string(), "scale": world.clock.scale()}),
-    )
+    Json(json!({"now": timestamp(world.clock.now_micros()).to_string(), "scale": world.clock.scale()}))
 }
 
 pub(super) async fn set_clock(State(world): Shared, body: Bytes) -> Answered<Json<Value>> {
@@ -208,9 +174,7 @@ pub(super) async fn set_clock(State(world): Shared, body: Bytes) -> Answered<Jso
     }
     if let Some(seconds) = change.advance_seconds {
         let by = Duration::try_from_secs_f64(seconds);
-        world
-            .clock
-            .advance(by.map_err(|_| ControlError::bad("advance_seconds must not be negative"))?);
+        world.clock.advance(by.map_err(|_| ControlError::bad("advance_seconds must not be negative"))?);
     }
     Ok(clock(State(world)).await)
 }

@@ -85,9 +85,7 @@ impl Endpoint {
         let record = lock(&self.record);
         match (record.drop_until > now, record.slow_until > now) {
             (true, _) => State::Drop,
-            (false, true) => State::Slow {
-                until: record.slow_until,
-            },
+            (false, true) => State::Slow { until: record.slow_until },
             (false, false) => State::Healthy,
         }
     }
@@ -95,24 +93,14 @@ impl Endpoint {
     /// Notes how long an answer (or its absence) took.
     pub fn note(&self, took: Duration, now: i64) {
         let mut record = lock(&self.record);
-        while record
-            .answers
-            .front()
-            .is_some_and(|(at, _)| *at < now - WINDOW)
-        {
+        while record.answers.front().is_some_and(|(at, _)| *at < now - WINDOW) {
             record.answers.pop_front();
         }
         record.answers.push_back((now, took));
         if took < SLOW || record.answers.len() < ENOUGH {
             return;
         }
-        let over = |limit: Duration| {
-            record
-                .answers
-                .iter()
-                .filter(|(_, took)| *took >= limit)
-                .count()
-        };
+        let over = |limit: Duration| record.answers.iter().filter(|(_, took)| *took >= limit).count();
         let (slow, very_slow, all) = (over(SLOW), over(VERY_SLOW), record.answers.len());
         if very_slow * 100 > all * 15 {
             record.drop_until = now + WINDOW;
@@ -142,17 +130,11 @@ mod tests {
 
     #[test]
     fn over_fifteen_percent_very_slow_means_notifications_are_lost() {
-        assert_eq!(
-            endpoint_after(95, 20, Duration::from_secs(11)).state(1),
-            State::Drop
-        );
+        assert_eq!(endpoint_after(95, 20, Duration::from_secs(11)).state(1), State::Drop);
     }
 
     #[test]
     fn a_few_slow_answers_change_nothing() {
-        assert_eq!(
-            endpoint_after(0, 5, Duration::from_secs(4)).state(1),
-            State::Healthy
-        );
+        assert_eq!(endpoint_after(0, 5, Duration::from_secs(4)).state(1), State::Healthy);
     }
 }

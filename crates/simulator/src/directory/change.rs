@@ -37,11 +37,7 @@ pub(crate) struct ChangeLog {
 impl ChangeLog {
     pub fn push(&mut self, change: Change) {
         let now = change.at;
-        while self
-            .changes
-            .front()
-            .is_some_and(|oldest| oldest.at < now - TOKEN_LIFETIME)
-        {
+        while self.changes.front().is_some_and(|oldest| oldest.at < now - TOKEN_LIFETIME) {
             self.changes.pop_front();
             self.forgotten += 1;
         }
@@ -50,13 +46,8 @@ impl ChangeLog {
 
     /// The number of the last change, as a replica of that instant knew it.
     pub fn head(&self, instant: Option<i64>) -> u64 {
-        let unseen = instant.map_or(0, |instant| {
-            self.changes
-                .iter()
-                .rev()
-                .take_while(|change| change.at > instant)
-                .count()
-        });
+        let unseen =
+            instant.map_or(0, |instant| self.changes.iter().rev().take_while(|change| change.at > instant).count());
         self.forgotten + (self.changes.len() - unseen) as u64
     }
 

@@ -40,17 +40,8 @@ pub(crate) struct Version {
 
 impl Object {
     pub fn born(kind: Kind, properties: Properties, now: i64) -> Self {
-        let versions = vec![Version {
-            since: now,
-            life: Life::Live,
-            properties,
-        }];
-        Self {
-            kind,
-            versions,
-            members: Edges::default(),
-            parents: Edges::default(),
-        }
+        let versions = vec![Version { since: now, life: Life::Live, properties }];
+        Self { kind, versions, members: Edges::default(), parents: Edges::default() }
     }
 
     pub fn current(&self) -> &Version {
@@ -61,27 +52,14 @@ impl Object {
     pub fn at(&self, instant: Option<i64>) -> Option<&Version> {
         match instant {
             None => Some(self.current()),
-            Some(instant) => self
-                .versions
-                .iter()
-                .rev()
-                .find(|version| version.since <= instant),
+            Some(instant) => self.versions.iter().rev().find(|version| version.since <= instant),
         }
     }
 
     pub fn change(&mut self, life: Life, properties: Properties, now: i64) {
-        let forgotten = self
-            .versions
-            .iter()
-            .skip(1)
-            .take_while(|next| next.since < now - REMEMBERED)
-            .count();
+        let forgotten = self.versions.iter().skip(1).take_while(|next| next.since < now - REMEMBERED).count();
         self.versions.drain(..forgotten);
-        self.versions.push(Version {
-            since: now,
-            life,
-            properties,
-        });
+        self.versions.push(Version { since: now, life, properties });
     }
 }
 
@@ -95,17 +73,9 @@ pub(crate) struct Edges {
 impl Edges {
     /// Adds or removes one edge; says whether that changed anything.
     pub fn set(&mut self, to: Uuid, present: bool, now: i64) -> bool {
-        let changed = if present {
-            self.current.insert(to)
-        } else {
-            self.current.remove(&to)
-        };
+        let changed = if present { self.current.insert(to) } else { self.current.remove(&to) };
         if changed {
-            let forgotten = self
-                .recent
-                .iter()
-                .take_while(|(at, ..)| *at < now - REMEMBERED)
-                .count();
+            let forgotten = self.recent.iter().take_while(|(at, ..)| *at < now - REMEMBERED).count();
             self.recent.drain(..forgotten);
             self.recent.push((now, to, present));
         }
@@ -155,13 +125,7 @@ mod tests {
         let mut object = Object::born(Kind::User, Properties::default(), 0);
         object.change(Life::Deleted { at: 1 }, Properties::default(), 1);
         object.change(Life::Live, Properties::default(), 2 * REMEMBERED);
-        assert_eq!(
-            object.at(Some(2)).map(|version| version.life),
-            Some(Life::Deleted { at: 1 })
-        );
-        assert!(
-            object.at(Some(0)).is_none(),
-            "the first version is forgotten"
-        );
+        assert_eq!(object.at(Some(2)).map(|version| version.life), Some(Life::Deleted { at: 1 }));
+        assert!(object.at(Some(0)).is_none(), "the first version is forgotten");
     }
 }

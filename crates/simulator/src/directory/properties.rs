@@ -28,11 +28,7 @@ impl Properties {
     }
 
     pub fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.get(name)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
+        self.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
     }
 
     /// Sets the property; says whether that changed anything.
@@ -44,10 +40,8 @@ impl Properties {
                 true
             }
             Err(at) => {
-                let name = kind.property(name).map_or_else(
-                    || Cow::Owned(name.to_owned()),
-                    |known| Cow::Borrowed(known.name),
-                );
+                let name =
+                    kind.property(name).map_or_else(|| Cow::Owned(name.to_owned()), |known| Cow::Borrowed(known.name));
                 self.0.insert(at, (name, value));
                 true
             }
@@ -56,9 +50,7 @@ impl Properties {
 
     /// Sets many; answers the names of those that changed.
     pub fn set_all(&mut self, kind: Kind, values: Map<String, Value>) -> Vec<String> {
-        let changed = values
-            .into_iter()
-            .filter_map(|(name, value)| self.set(kind, &name, value).then_some(name));
+        let changed = values.into_iter().filter_map(|(name, value)| self.set(kind, &name, value).then_some(name));
         changed.collect()
     }
 
@@ -72,7 +64,6 @@ impl Properties {
     }
 
     fn position(&self, name: &str) -> Result<usize, usize> {
-        self.0
-            .binary_search_by(|(known, _)| known.as_ref().cmp(name))
+        self.0.binary_search_by(|(known, _)| known.as_ref().cmp(name))
     }
 }

@@ -4,9 +4,7 @@
 use serde_json::{Value, json};
 
 /// The kind of a directory object.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Kind {
     User,
     Group,
@@ -70,35 +68,19 @@ impl Property {
 }
 
 const fn default(name: &'static str) -> Property {
-    Property {
-        name,
-        by_default: true,
-        list: false,
-    }
+    Property { name, by_default: true, list: false }
 }
 
 const fn default_list(name: &'static str) -> Property {
-    Property {
-        name,
-        by_default: true,
-        list: true,
-    }
+    Property { name, by_default: true, list: true }
 }
 
 const fn selected(name: &'static str) -> Property {
-    Property {
-        name,
-        by_default: false,
-        list: false,
-    }
+    Property { name, by_default: false, list: false }
 }
 
 const fn selected_list(name: &'static str) -> Property {
-    Property {
-        name,
-        by_default: false,
-        list: true,
-    }
+    Property { name, by_default: false, list: true }
 }
 
 const USER: &[Property] = &[

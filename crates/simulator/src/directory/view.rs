@@ -45,15 +45,8 @@ impl<'a> View<'a> {
     /// The object in any state, purged included.
     pub fn any(&self, id: Uuid) -> Option<Seen<'a>> {
         let object = self.directory.objects.get(&id)?;
-        let Version {
-            life, properties, ..
-        } = object.at(self.instant)?;
-        Some(Seen {
-            id,
-            kind: object.kind,
-            life: *life,
-            properties,
-        })
+        let Version { life, properties, .. } = object.at(self.instant)?;
+        Some(Seen { id, kind: object.kind, life: *life, properties })
     }
 
     pub fn live(&self, id: Uuid) -> Option<Seen<'a>> {
@@ -61,8 +54,7 @@ impl<'a> View<'a> {
     }
 
     pub fn deleted(&self, id: Uuid) -> Option<Seen<'a>> {
-        self.any(id)
-            .filter(|seen| matches!(seen.life, Life::Deleted { .. }))
+        self.any(id).filter(|seen| matches!(seen.life, Life::Deleted { .. }))
     }
 
     /// The live user of this id or user principal name.
@@ -72,18 +64,13 @@ impl<'a> View<'a> {
             return self.live(id).filter(is_user);
         }
         let named = |seen: &Seen<'_>| {
-            seen.properties
-                .text("userPrincipalName")
-                .is_some_and(|upn| upn.eq_ignore_ascii_case(id_or_upn))
+            seen.properties.text("userPrincipalName").is_some_and(|upn| upn.eq_ignore_ascii_case(id_or_upn))
         };
-        self.at_address(id_or_upn)
-            .into_iter()
-            .find(|seen| is_user(seen) && named(seen))
+        self.at_address(id_or_upn).into_iter().find(|seen| is_user(seen) && named(seen))
     }
 
     pub fn group(&self, id: &str) -> Option<Seen<'a>> {
-        self.live(Uuid::parse_str(id).ok()?)
-            .filter(|seen| seen.kind == Kind::Group)
+        self.live(Uuid::parse_str(id).ok()?).filter(|seen| seen.kind == Kind::Group)
     }
 
     /// Live objects that may have this address as UPN, mail or proxy address. The index knows only
@@ -93,10 +80,7 @@ impl<'a> View<'a> {
             Some(_) => self.all_live(Kind::User, None).collect(),
             None => {
                 let ids = self.directory.addresses.get(&address_key(address));
-                ids.into_iter()
-                    .flatten()
-                    .filter_map(|id| self.live(*id))
-                    .collect()
+                ids.into_iter().flatten().filter_map(|id| self.live(*id)).collect()
             }
         }
     }
@@ -111,50 +95,32 @@ impl<'a> View<'a> {
         let view = self;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = self.directory.objects.range((from, Bound::Unbounded));
-        range
-            .filter(move |(_, object)| object.kind == kind)
-            .filter_map(move |(id, _)| view.any(*id))
+        range.filter(move |(_, object)| object.kind == kind).filter_map(move |(id, _)| view.any(*id))
     }
 
     pub fn members(&self, group: Uuid) -> Cow<'a, BTreeSet<Uuid>> {
         let object = self.directory.objects.get(&group);
-        object
-            .map(|object| object.members.at(self.instant))
-            .unwrap_or_default()
+        object.map(|object| object.members.at(self.instant)).unwrap_or_default()
     }
 
     pub fn parents(&self, id: Uuid) -> Cow<'a, BTreeSet<Uuid>> {
         let object = self.directory.objects.get(&id);
-        object
-            .map(|object| object.parents.at(self.instant))
-            .unwrap_or_default()
+        object.map(|object| object.parents.at(self.instant)).unwrap_or_default()
     }
 
     /// The live direct members, by id.
     pub fn live_members(&self, group: Uuid) -> Vec<Uuid> {
-        self.members(group)
-            .iter()
-            .copied()
-            .filter(|id| self.live(*id).is_some())
-            .collect()
+        self.members(group).iter().copied().filter(|id| self.live(*id).is_some()).collect()
     }
 
     /// The live groups it is directly in, by id.
     pub fn live_parents(&self, id: Uuid) -> Vec<Uuid> {
-        self.parents(id)
-            .iter()
-            .copied()
-            .filter(|group| self.live(*group).is_some())
-            .collect()
+        self.parents(id).iter().copied().filter(|group| self.live(*group).is_some()).collect()
     }
 
     /// Everyone live below this group, by id: members, and members of live groups among them.
     pub fn members_below(&self, group: Uuid) -> Arc<Vec<Uuid>> {
-        let cached = self
-            .instant
-            .is_none()
-            .then(|| self.directory.cached_closure(group))
-            .flatten();
+        let cached = self.instant.is_none().then(|| self.directory.cached_closure(group)).flatten();
         cached.unwrap_or_else(|| {
             let closure = Arc::new(self.closure(group, |view, id| view.live_members(id)));
             if self.instant.is_none() {

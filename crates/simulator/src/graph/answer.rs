@@ -22,38 +22,21 @@ pub(crate) enum Body {
 
 impl Answer {
     pub fn ok(body: Value) -> Self {
-        Self {
-            status: 200,
-            headers: Vec::new(),
-            body: Body::Json(body),
-        }
+        Self { status: 200, headers: Vec::new(), body: Body::Json(body) }
     }
 
     pub fn created(body: Value) -> Self {
-        Self {
-            status: 201,
-            ..Self::ok(body)
-        }
+        Self { status: 201, ..Self::ok(body) }
     }
 
     pub fn no_content() -> Self {
-        Self {
-            status: 204,
-            headers: Vec::new(),
-            body: Body::Empty,
-        }
+        Self { status: 204, headers: Vec::new(), body: Body::Empty }
     }
 
     /// What a proxy in front of Graph says when Graph does not answer.
     pub fn html(status: u16) -> Self {
-        let body = format!(
-            "<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>"
-        );
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Body::Html(body),
-        }
+        let body = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>");
+        Self { status, headers: Vec::new(), body: Body::Html(body) }
     }
 
     pub fn with_header(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -85,13 +68,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            headers: Vec::new(),
-            inner: None,
-        }
+        Self { status, code, message: message.into(), headers: Vec::new(), inner: None }
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -103,18 +80,13 @@ impl Failure {
     }
 
     pub fn not_found(id: impl std::fmt::Display) -> Self {
-        let message = format!(
-            "Resource '{id}' does not exist or one of its queried reference-property objects are not present."
-        );
+        let message =
+            format!("Resource '{id}' does not exist or one of its queried reference-property objects are not present.");
         Self::new(404, "Request_ResourceNotFound", message)
     }
 
     pub fn denied() -> Self {
-        Self::new(
-            403,
-            "Authorization_RequestDenied",
-            "Insufficient privileges to complete the operation.",
-        )
+        Self::new(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
     }
 
     pub fn no_token() -> Self {
@@ -122,44 +94,27 @@ impl Failure {
     }
 
     pub fn expired_token() -> Self {
-        Self::new(
-            401,
-            "InvalidAuthenticationToken",
-            "Lifetime validation failed, the token is expired.",
-        )
+        Self::new(401, "InvalidAuthenticationToken", "Lifetime validation failed, the token is expired.")
     }
 
     pub fn invalid_token() -> Self {
-        Self::new(
-            401,
-            "InvalidAuthenticationToken",
-            "Access token validation failure. Invalid audience.",
-        )
+        Self::new(401, "InvalidAuthenticationToken", "Access token validation failure. Invalid audience.")
     }
 
     pub fn throttled(scope: &str) -> Self {
         let mut failure = Self::new(429, "TooManyRequests", "Please retry again later.")
             .with_header("x-ms-throttle-scope", scope)
             .with_header("x-ms-throttle-information", "ResourceUnitLimitExceeded");
-        failure.inner =
-            Some(json!({"code": "429", "message": "Please retry after", "status": "429"}));
+        failure.inner = Some(json!({"code": "429", "message": "Please retry after", "status": "429"}));
         failure
     }
 
     pub fn unavailable() -> Self {
-        Self::new(
-            503,
-            "serviceNotAvailable",
-            "The service is not available. Try again after a delay.",
-        )
+        Self::new(503, "serviceNotAvailable", "The service is not available. Try again after a delay.")
     }
 
     pub fn resync_required() -> Self {
-        Self::new(
-            410,
-            "resyncRequired",
-            "The delta token is no longer valid and the sync state must be reset.",
-        )
+        Self::new(410, "resyncRequired", "The delta token is no longer valid and the sync state must be reset.")
     }
 
     pub fn sync_state_not_found() -> Self {
@@ -176,21 +131,11 @@ impl Failure {
             Some(Value::Object(inner)) => inner,
             _ => Map::new(),
         };
-        let date = timestamp(trace.now)
-            .strftime("%Y-%m-%dT%H:%M:%S")
-            .to_string();
+        let date = timestamp(trace.now).strftime("%Y-%m-%dT%H:%M:%S").to_string();
         inner.insert("date".to_owned(), json!(date));
         inner.insert("request-id".to_owned(), json!(trace.request_id));
-        inner.insert(
-            "client-request-id".to_owned(),
-            json!(trace.client_request_id),
-        );
-        let body =
-            json!({"error": {"code": self.code, "message": self.message, "innerError": inner}});
-        Answer {
-            status: self.status,
-            headers: self.headers,
-            body: Body::Json(body),
-        }
+        inner.insert("client-request-id".to_owned(), json!(trace.client_request_id));
+        let body = json!({"error": {"code": self.code, "message": self.message, "innerError": inner}});
+        Answer { status: self.status, headers: self.headers, body: Body::Json(body) }
     }
 }

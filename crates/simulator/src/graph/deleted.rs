@@ -30,30 +30,20 @@ pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Answer, Failure> {
 
 /// `GET /directory/deletedItems/microsoft.graph.user` and `.group`
 pub(super) fn list(call: &Call<'_>, kind: Kind) -> Result<Answer, Failure> {
-    call.query()
-        .refuse(&["$filter", "$expand", "$search", "$orderby"])?;
+    call.query().refuse(&["$filter", "$expand", "$search", "$orderby"])?;
     let select = Select::parse(call.query().get("$select"), &[kind], &[])?;
     let start = after(call)?;
     call.look(|view| {
-        let gone = view
-            .all(kind, start)
-            .filter(|seen| matches!(seen.life, Life::Deleted { .. }));
+        let gone = view.all(kind, start).filter(|seen| matches!(seen.life, Life::Deleted { .. }));
         let context = format!("{}s{}", kind.word(), select.context());
-        page(
-            call,
-            &context,
-            gone.map(|seen| (seen.id, Value::Object(show(&select, &seen)))),
-        )
+        page(call, &context, gone.map(|seen| (seen.id, Value::Object(show(&select, &seen)))))
     })
 }
 
 /// As for a live object, and when it was deleted.
 fn show(select: &Select, seen: &Seen<'_>) -> Map<String, Value> {
     let mut shown = select.show(seen);
-    if let (Life::Deleted { at }, true) = (
-        seen.life,
-        select.0.is_none() || select.names("deletedDateTime"),
-    ) {
+    if let (Life::Deleted { at }, true) = (seen.life, select.0.is_none() || select.names("deletedDateTime")) {
         shown.insert("deletedDateTime".to_owned(), json!(graph_time(at)));
     }
     shown

@@ -67,10 +67,7 @@ pub(super) fn groups(call: &Call<'_>) -> Result<Answer, Failure> {
 fn answer(call: &Call<'_>, kind: Kind) -> Result<Answer, Failure> {
     call.look(|view| {
         let head = view.directory().changes().head(view.instant());
-        let (delta, skip) = (
-            call.query().get("$deltatoken"),
-            call.query().get("$skiptoken"),
-        );
+        let (delta, skip) = (call.query().get("$deltatoken"), call.query().get("$skiptoken"));
         match (delta, skip) {
             (_, Some(text)) => told(call, view, known(call, kind, text)?),
             (Some("latest"), None) => {
@@ -81,13 +78,8 @@ fn answer(call: &Call<'_>, kind: Kind) -> Result<Answer, Failure> {
             (Some(text), None) => {
                 let minimal = call.request.prefer.contains("return=minimal");
                 let before = known(call, kind, text)?;
-                let round = Round {
-                    from: Some(before.to),
-                    to: head.max(before.to),
-                    cursor: Cursor::Start,
-                    minimal,
-                    ..before
-                };
+                let round =
+                    Round { from: Some(before.to), to: head.max(before.to), cursor: Cursor::Start, minimal, ..before };
                 told(call, view, round)
             }
         }
@@ -97,22 +89,11 @@ fn answer(call: &Call<'_>, kind: Kind) -> Result<Answer, Failure> {
 /// A first round, with the options of its first call.
 fn first(call: &Call<'_>, kind: Kind, head: u64) -> Result<Round, Failure> {
     call.query().refuse(&["$expand", "$orderby", "$search"])?;
-    let relation: &[&str] = if kind == Kind::Group {
-        &["members"]
-    } else {
-        &["manager"]
-    };
+    let relation: &[&str] = if kind == Kind::Group { &["members"] } else { &["manager"] };
     let select = Select::parse(call.query().get("$select"), &[kind], relation)?;
-    let filter = call
-        .query()
-        .get("$filter")
-        .map(|text| Filter::parse_up_to(text, MOST_IDS))
-        .transpose()?;
-    let by_id = |filter: Filter| {
-        filter
-            .ids()
-            .ok_or_else(|| Failure::unsupported("A delta can be filtered by id only."))
-    };
+    let filter = call.query().get("$filter").map(|text| Filter::parse_up_to(text, MOST_IDS)).transpose()?;
+    let by_id =
+        |filter: Filter| filter.ids().ok_or_else(|| Failure::unsupported("A delta can be filtered by id only."));
     let ids = filter.map(by_id).transpose()?.map(BTreeSet::from_iter);
     Ok(Round {
         tenant: call.tenant.id,
@@ -147,49 +128,24 @@ fn told(call: &Call<'_>, view: View<'_>, round: Round) -> Result<Answer, Failure
         Some(from) => rows::of_changes(view, &round, from, size),
     };
     let select = Select(round.select.clone());
-    let rows: Vec<Value> = pieces
-        .iter()
-        .map(|piece: &Piece| piece.row(view, &round, &select))
-        .collect();
+    let rows: Vec<Value> = pieces.iter().map(|piece: &Piece| piece.row(view, &round, &select)).collect();
     match next {
         Some(cursor) => {
-            let link = link(
-                call,
-                "$skiptoken",
-                &Round {
-                    cursor,
-                    ..round.clone()
-                },
-            );
-            Ok(Answer::ok(
-                json!({"@odata.context": context(call, &round), "@odata.nextLink": link, "value": rows}),
-            ))
+            let link = link(call, "$skiptoken", &Round { cursor, ..round.clone() });
+            Ok(Answer::ok(json!({"@odata.context": context(call, &round), "@odata.nextLink": link, "value": rows})))
         }
         None => Ok(last_page(call, &round, rows)),
     }
 }
 
 fn last_page(call: &Call<'_>, round: &Round, rows: Vec<Value>) -> Answer {
-    let link = link(
-        call,
-        "$deltatoken",
-        &Round {
-            from: None,
-            cursor: Cursor::Start,
-            ..round.clone()
-        },
-    );
-    Answer::ok(
-        json!({"@odata.context": context(call, round), "@odata.deltaLink": link, "value": rows}),
-    )
+    let link = link(call, "$deltatoken", &Round { from: None, cursor: Cursor::Start, ..round.clone() });
+    Answer::ok(json!({"@odata.context": context(call, round), "@odata.deltaLink": link, "value": rows}))
 }
 
 fn link(call: &Call<'_>, option: &str, round: &Round) -> String {
     let collection = format!("{}s", round.kind.word());
-    let text = token(&Round {
-        issued: call.world.clock.now_micros(),
-        ..round.clone()
-    });
+    let text = token(&Round { issued: call.world.clock.now_micros(), ..round.clone() });
     format!("{}/v1.0/{collection}/delta?{option}={text}", call.base)
 }
 

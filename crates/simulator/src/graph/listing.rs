@@ -45,11 +45,8 @@ pub(super) fn page(
     }
     let mut body = json!({"@odata.context": call.context(context)});
     if let (Some(after), true) = (last, rest.peek().is_some()) {
-        let query = call
-            .query()
-            .with("$skiptoken", &token(&Continuation { after }));
-        body["@odata.nextLink"] =
-            json!(format!("{}/v1.0/{}?{query}", call.base, call.request.path));
+        let query = call.query().with("$skiptoken", &token(&Continuation { after }));
+        body["@odata.nextLink"] = json!(format!("{}/v1.0/{}?{query}", call.base, call.request.path));
     }
     body["value"] = Value::Array(rows);
     Ok(Answer::ok(body))

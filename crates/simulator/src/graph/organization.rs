@@ -15,10 +15,7 @@ const SECRET_LIFETIME: i64 = 365 * 24 * 3600 * 1_000_000;
 /// `GET /organization`
 pub(super) fn list(call: &Call<'_>) -> Answer {
     let spec = &call.tenant.spec;
-    let initial = format!(
-        "{}.onmicrosoft.com",
-        spec.domain.split('.').next().unwrap_or("tenant")
-    );
+    let initial = format!("{}.onmicrosoft.com", spec.domain.split('.').next().unwrap_or("tenant"));
     let domain = |name: &str, is_default: bool, is_initial: bool| {
         json!({
             "capabilities": "Email, OfficeCommunicationsOnline",

@@ -37,29 +37,17 @@ pub(super) fn get_by_ids(call: &Call<'_>) -> Result<Answer, Failure> {
     let texts = |name: &str| body.get(name).and_then(Value::as_array).cloned();
     let ids = texts("ids").ok_or_else(|| Failure::bad_request("ids must be a list."))?;
     if ids.len() > MOST_IDS {
-        return Err(Failure::bad_request(format!(
-            "Too many ids: at most {MOST_IDS}."
-        )));
+        return Err(Failure::bad_request(format!("Too many ids: at most {MOST_IDS}.")));
     }
     let types = texts("types");
     let wanted = |kind: Kind| {
-        types.as_ref().is_none_or(|types| {
-            types
-                .iter()
-                .any(|word| word == kind.word() || word == "directoryObject")
-        })
+        types.as_ref().is_none_or(|types| types.iter().any(|word| word == kind.word() || word == "directoryObject"))
     };
     let select = Select::default();
     call.look(|view| {
-        let parsed = ids
-            .iter()
-            .filter_map(|id| Uuid::parse_str(id.as_str()?).ok());
-        let found = parsed
-            .filter_map(|id| view.live(id))
-            .filter(|seen| wanted(seen.kind));
+        let parsed = ids.iter().filter_map(|id| Uuid::parse_str(id.as_str()?).ok());
+        let found = parsed.filter_map(|id| view.live(id)).filter(|seen| wanted(seen.kind));
         let rows: Vec<Value> = found.map(|seen| row(&select, &seen, None)).collect();
-        Ok(Answer::ok(
-            json!({"@odata.context": call.context("directoryObjects"), "value": rows}),
-        ))
+        Ok(Answer::ok(json!({"@odata.context": call.context("directoryObjects"), "value": rows})))
     })
 }

@@ -9,58 +9,26 @@ use crate::odata::query::Query;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
     Users,
-    User {
-        id: String,
-    },
+    User { id: String },
     UserDelta,
-    MemberOf {
-        id: String,
-        cast: Option<Kind>,
-        transitive: bool,
-    },
-    GetMemberGroups {
-        id: String,
-    },
+    MemberOf { id: String, cast: Option<Kind>, transitive: bool },
+    GetMemberGroups { id: String },
     GetByIds,
     Groups,
-    Group {
-        id: String,
-    },
+    Group { id: String },
     GroupDelta,
-    GroupMemberOf {
-        id: String,
-        cast: Option<Kind>,
-        transitive: bool,
-    },
-    Members {
-        id: String,
-        cast: Option<Kind>,
-        transitive: bool,
-    },
-    DeletedItem {
-        id: String,
-    },
-    DeletedItems {
-        kind: Kind,
-    },
+    GroupMemberOf { id: String, cast: Option<Kind>, transitive: bool },
+    Members { id: String, cast: Option<Kind>, transitive: bool },
+    DeletedItem { id: String },
+    DeletedItems { kind: Kind },
     Organization,
-    Application {
-        app_id: String,
-    },
+    Application { app_id: String },
     CreateSubscription,
     ListSubscriptions,
-    GetSubscription {
-        id: String,
-    },
-    RenewSubscription {
-        id: String,
-    },
-    DeleteSubscription {
-        id: String,
-    },
-    Reauthorize {
-        id: String,
-    },
+    GetSubscription { id: String },
+    RenewSubscription { id: String },
+    DeleteSubscription { id: String },
+    Reauthorize { id: String },
     Batch,
 }
 
@@ -87,71 +55,30 @@ impl Route {
     fn of_get(segments: &[&str]) -> Option<Self> {
         Some(match segments {
             ["users"] => Self::Users,
-            [
-                "users",
-                "delta" | "delta()" | "microsoft.graph.delta" | "microsoft.graph.delta()",
-            ] => Self::UserDelta,
-            ["users", id] => Self::User {
-                id: (*id).to_owned(),
-            },
-            [
-                "users",
-                id,
-                relation @ ("memberOf" | "transitiveMemberOf"),
-                cast @ ..,
-            ] => Self::MemberOf {
-                id: (*id).to_owned(),
-                cast: of_cast(cast)?,
-                transitive: *relation != "memberOf",
-            },
-            ["groups"] => Self::Groups,
-            [
-                "groups",
-                "delta" | "delta()" | "microsoft.graph.delta" | "microsoft.graph.delta()",
-            ] => Self::GroupDelta,
-            ["groups", id] => Self::Group {
-                id: (*id).to_owned(),
-            },
-            [
-                "groups",
-                id,
-                relation @ ("memberOf" | "transitiveMemberOf"),
-                cast @ ..,
-            ] => Self::GroupMemberOf {
-                id: (*id).to_owned(),
-                cast: of_cast(cast)?,
-                transitive: *relation != "memberOf",
-            },
-            [
-                "groups",
-                id,
-                relation @ ("members" | "transitiveMembers"),
-                cast @ ..,
-            ] => Self::Members {
-                id: (*id).to_owned(),
-                cast: of_cast(cast)?,
-                transitive: *relation != "members",
-            },
-            ["directory", "deletedItems", cast] if cast.starts_with("microsoft.graph.") => {
-                Self::DeletedItems {
-                    kind: Kind::of_cast(cast)?,
-                }
+            ["users", "delta" | "delta()" | "microsoft.graph.delta" | "microsoft.graph.delta()"] => Self::UserDelta,
+            ["users", id] => Self::User { id: (*id).to_owned() },
+            ["users", id, relation @ ("memberOf" | "transitiveMemberOf"), cast @ ..] => {
+                Self::MemberOf { id: (*id).to_owned(), cast: of_cast(cast)?, transitive: *relation != "memberOf" }
             }
-            ["directory", "deletedItems", id] => Self::DeletedItem {
-                id: (*id).to_owned(),
-            },
+            ["groups"] => Self::Groups,
+            ["groups", "delta" | "delta()" | "microsoft.graph.delta" | "microsoft.graph.delta()"] => Self::GroupDelta,
+            ["groups", id] => Self::Group { id: (*id).to_owned() },
+            ["groups", id, relation @ ("memberOf" | "transitiveMemberOf"), cast @ ..] => {
+                Self::GroupMemberOf { id: (*id).to_owned(), cast: of_cast(cast)?, transitive: *relation != "memberOf" }
+            }
+            ["groups", id, relation @ ("members" | "transitiveMembers"), cast @ ..] => {
+                Self::Members { id: (*id).to_owned(), cast: of_cast(cast)?, transitive: *relation != "members" }
+            }
+            ["directory", "deletedItems", cast] if cast.starts_with("microsoft.graph.") => {
+                Self::DeletedItems { kind: Kind::of_cast(cast)? }
+            }
+            ["directory", "deletedItems", id] => Self::DeletedItem { id: (*id).to_owned() },
             ["organization"] => Self::Organization,
             ["subscriptions"] => Self::ListSubscriptions,
-            ["subscriptions", id] => Self::GetSubscription {
-                id: (*id).to_owned(),
-            },
+            ["subscriptions", id] => Self::GetSubscription { id: (*id).to_owned() },
             [application] => {
-                let app_id = application
-                    .strip_prefix("applications(appId='")?
-                    .strip_suffix("')")?;
-                Self::Application {
-                    app_id: app_id.to_owned(),
-                }
+                let app_id = application.strip_prefix("applications(appId='")?.strip_suffix("')")?;
+                Self::Application { app_id: app_id.to_owned() }
             }
             _ => return None,
         })
@@ -159,14 +86,10 @@ impl Route {
 
     fn of_post(segments: &[&str]) -> Option<Self> {
         Some(match segments {
-            ["users", id, "getMemberGroups"] => Self::GetMemberGroups {
-                id: (*id).to_owned(),
-            },
+            ["users", id, "getMemberGroups"] => Self::GetMemberGroups { id: (*id).to_owned() },
             ["directoryObjects", "getByIds"] => Self::GetByIds,
             ["subscriptions"] => Self::CreateSubscription,
-            ["subscriptions", id, "reauthorize"] => Self::Reauthorize {
-                id: (*id).to_owned(),
-            },
+            ["subscriptions", id, "reauthorize"] => Self::Reauthorize { id: (*id).to_owned() },
             ["$batch"] => Self::Batch,
             _ => return None,
         })
@@ -178,33 +101,19 @@ impl Route {
             Self::Users => "GET /users",
             Self::User { .. } => "GET /users/{id}",
             Self::UserDelta => "GET /users/delta",
-            Self::MemberOf {
-                transitive: true, ..
-            } => "GET /users/{id}/transitiveMemberOf",
-            Self::MemberOf {
-                transitive: false, ..
-            } => "GET /users/{id}/memberOf",
+            Self::MemberOf { transitive: true, .. } => "GET /users/{id}/transitiveMemberOf",
+            Self::MemberOf { transitive: false, .. } => "GET /users/{id}/memberOf",
             Self::GetMemberGroups { .. } => "POST /users/{id}/getMemberGroups",
             Self::GetByIds => "POST /directoryObjects/getByIds",
             Self::Groups => "GET /groups",
             Self::Group { .. } => "GET /groups/{id}",
             Self::GroupDelta => "GET /groups/delta",
-            Self::Members {
-                transitive: true, ..
-            } => "GET /groups/{id}/transitiveMembers",
-            Self::Members {
-                transitive: false, ..
-            } => "GET /groups/{id}/members",
-            Self::GroupMemberOf {
-                transitive: true, ..
-            } => "GET /groups/{id}/transitiveMemberOf",
-            Self::GroupMemberOf {
-                transitive: false, ..
-            } => "GET /groups/{id}/memberOf",
+            Self::Members { transitive: true, .. } => "GET /groups/{id}/transitiveMembers",
+            Self::Members { transitive: false, .. } => "GET /groups/{id}/members",
+            Self::GroupMemberOf { transitive: true, .. } => "GET /groups/{id}/transitiveMemberOf",
+            Self::GroupMemberOf { transitive: false, .. } => "GET /groups/{id}/memberOf",
             Self::DeletedItem { .. } => "GET /directory/deletedItems/{id}",
-            Self::DeletedItems { kind: Kind::Group } => {
-                "GET /directory/deletedItems/microsoft.graph.group"
-            }
+            Self::DeletedItems { kind: Kind::Group } => "GET /directory/deletedItems/microsoft.graph.group",
             Self::DeletedItems { .. } => "GET /directory/deletedItems/microsoft.graph.user",
             Self::Organization => "GET /organization",
             Self::Application { .. } => "GET /applications(appId)",
@@ -250,9 +159,7 @@ impl Route {
     /// Resource units (graph-contract.md, section 8).
     pub fn units(&self, query: &Query) -> u64 {
         let base: i64 = match self {
-            Self::Members {
-                transitive: true, ..
-            } => 5,
+            Self::Members { transitive: true, .. } => 5,
             Self::Members { .. } | Self::GetByIds => 3,
             Self::Users
             | Self::MemberOf { .. }
@@ -261,10 +168,7 @@ impl Route {
             | Self::Application { .. } => 2,
             _ => 1,
         };
-        let small = query
-            .get("$top")
-            .and_then(|top| top.parse::<u32>().ok())
-            .is_some_and(|top| top < 20);
+        let small = query.get("$top").and_then(|top| top.parse::<u32>().ok()).is_some_and(|top| top < 20);
         let discounts = i64::from(query.get("$select").is_some()) + i64::from(small);
         let extra = i64::from(query.get("$expand").is_some());
         u64::try_from((base + extra - discounts).max(1)).unwrap_or(1)
@@ -300,23 +204,11 @@ pub(super) fn may_watch(kind: Kind, permissions: &[String]) -> bool {
 }
 
 fn has_any(permissions: &[String], any_of: &[&str]) -> bool {
-    permissions
-        .iter()
-        .any(|permission| any_of.contains(&permission.as_str()))
+    permissions.iter().any(|permission| any_of.contains(&permission.as_str()))
 }
 
-const USERS: &[&str] = &[
-    "User.Read.All",
-    "User.ReadWrite.All",
-    "Directory.Read.All",
-    "Directory.ReadWrite.All",
-];
-const GROUPS: &[&str] = &[
-    "Group.Read.All",
-    "Group.ReadWrite.All",
-    "Directory.Read.All",
-    "Directory.ReadWrite.All",
-];
+const USERS: &[&str] = &["User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"];
+const GROUPS: &[&str] = &["Group.Read.All", "Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"];
 const MEMBERS: &[&str] = &[
     "GroupMember.Read.All",
     "GroupMember.ReadWrite.All",
@@ -325,22 +217,9 @@ const MEMBERS: &[&str] = &[
     "Directory.Read.All",
     "Directory.ReadWrite.All",
 ];
-const OBJECTS: &[&str] = &[
-    "Directory.Read.All",
-    "Directory.ReadWrite.All",
-    "User.Read.All",
-    "Group.Read.All",
-];
-const ORGANIZATION: &[&str] = &[
-    "Organization.Read.All",
-    "Directory.Read.All",
-    "Directory.ReadWrite.All",
-];
-const APPLICATION: &[&str] = &[
-    "Application.Read.All",
-    "Application.ReadWrite.All",
-    "Directory.Read.All",
-];
+const OBJECTS: &[&str] = &["Directory.Read.All", "Directory.ReadWrite.All", "User.Read.All", "Group.Read.All"];
+const ORGANIZATION: &[&str] = &["Organization.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"];
+const APPLICATION: &[&str] = &["Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All"];
 
 /// Nothing, or one cast segment.
 fn of_cast(segments: &[&str]) -> Option<Option<Kind>> {
@@ -367,36 +246,17 @@ mod tests {
         assert_eq!(units(&get, "users/x", "$select=id"), Some(1));
         assert_eq!(units(&get, "users", ""), Some(2));
         assert_eq!(units(&get, "users", "$select=id"), Some(1));
-        assert_eq!(
-            units(&get, "groups/x/transitiveMembers", "$select=id"),
-            Some(4)
-        );
-        assert_eq!(
-            units(
-                &get,
-                "groups/x/transitiveMembers/microsoft.graph.user",
-                "$select=id&$top=10"
-            ),
-            Some(3)
-        );
+        assert_eq!(units(&get, "groups/x/transitiveMembers", "$select=id"), Some(4));
+        assert_eq!(units(&get, "groups/x/transitiveMembers/microsoft.graph.user", "$select=id&$top=10"), Some(3));
         assert_eq!(units(&get, "groups/x/members", ""), Some(3));
         assert_eq!(units(&get, "users/x/transitiveMemberOf", ""), Some(2));
-        assert_eq!(
-            units(&Method::POST, "directoryObjects/getByIds", ""),
-            Some(3)
-        );
+        assert_eq!(units(&Method::POST, "directoryObjects/getByIds", ""), Some(3));
     }
 
     #[test]
     fn delta_has_both_spellings() {
         let route = |path: &[&str]| {
-            Route::parse(
-                &Method::GET,
-                &path
-                    .iter()
-                    .map(|segment| (*segment).to_owned())
-                    .collect::<Vec<_>>(),
-            )
+            Route::parse(&Method::GET, &path.iter().map(|segment| (*segment).to_owned()).collect::<Vec<_>>())
         };
         assert_eq!(route(&["users", "delta"]), Some(Route::UserDelta));
         assert_eq!(route(&["users", "delta()"]), Some(Route::UserDelta));

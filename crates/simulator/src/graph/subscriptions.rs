@@ -42,14 +42,10 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, Failure> {
 
 /// `GET /subscriptions`; `clientState` is never shown again.
 pub(super) fn list(call: &Call<'_>) -> Answer {
-    let live = call
-        .tenant
-        .live_subscriptions(call.world.clock.now_micros());
+    let live = call.tenant.live_subscriptions(call.world.clock.now_micros());
     let app = &call.tenant.app;
-    let rows: Vec<Value> = live
-        .iter()
-        .map(|subscription| subscription.show(app.client_id, app.service_principal, false))
-        .collect();
+    let rows: Vec<Value> =
+        live.iter().map(|subscription| subscription.show(app.client_id, app.service_principal, false)).collect();
     Answer::ok(json!({"@odata.context": call.context("subscriptions"), "value": rows}))
 }
 
@@ -93,27 +89,16 @@ pub(super) async fn renew(call: &Call<'_>, id: &str) -> Result<Answer, Failure> 
 }
 
 fn read_new(call: &Call<'_>, body: &Map<String, Value>) -> Result<Subscription, Failure> {
-    let required =
-        |name: &str| text(body, name).ok_or_else(|| invalid(format!("{name} is required.")));
+    let required = |name: &str| text(body, name).ok_or_else(|| invalid(format!("{name} is required.")));
     let resource = required("resource")?;
-    let watched = Watched::parse(resource).ok_or_else(|| {
-        invalid(format!(
-            "Subscriptions to the resource '{resource}' are not supported."
-        ))
-    })?;
+    let watched = Watched::parse(resource)
+        .ok_or_else(|| invalid(format!("Subscriptions to the resource '{resource}' are not supported.")))?;
     let client_state = text(body, "clientState").map(str::to_owned);
-    if client_state
-        .as_ref()
-        .is_some_and(|state| state.chars().count() > CLIENT_STATE)
-    {
-        return Err(invalid(format!(
-            "clientState must have at most {CLIENT_STATE} characters."
-        )));
+    if client_state.as_ref().is_some_and(|state| state.chars().count() > CLIENT_STATE) {
+        return Err(invalid(format!("clientState must have at most {CLIENT_STATE} characters.")));
     }
     if body.get("includeResourceData").and_then(Value::as_bool) == Some(true) {
-        return Err(invalid(
-            "Resource data is not supported for this resource.".to_owned(),
-        ));
+        return Err(invalid("Resource data is not supported for this resource.".to_owned()));
     }
     Ok(Subscription {
         id: Uuid::new_v4(),
@@ -124,34 +109,26 @@ fn read_new(call: &Call<'_>, body: &Map<String, Value>) -> Result<Subscription, 
         lifecycle_url: text(body, "lifecycleNotificationUrl").map(str::to_owned),
         expires: expiry(call, body)?,
         client_state,
-        tls_version: text(body, "latestSupportedTlsVersion")
-            .unwrap_or("v1_2")
-            .to_owned(),
+        tls_version: text(body, "latestSupportedTlsVersion").unwrap_or("v1_2").to_owned(),
     })
 }
 
 fn change_type(given: &str) -> Result<String, Failure> {
-    let known = |word: &str| {
-        ["created", "updated", "deleted"].contains(&word.trim().to_ascii_lowercase().as_str())
-    };
+    let known = |word: &str| ["created", "updated", "deleted"].contains(&word.trim().to_ascii_lowercase().as_str());
     if given.split(',').all(known) {
         Ok(given.to_owned())
     } else {
-        Err(invalid(format!(
-            "The changeType '{given}' is not supported."
-        )))
+        Err(invalid(format!("The changeType '{given}' is not supported.")))
     }
 }
 
 /// The wanted expiry in microseconds: raised to 45 min from now, refused over 41,760 min.
 fn expiry(call: &Call<'_>, body: &Map<String, Value>) -> Result<i64, Failure> {
     let wanted = text(body, "expirationDateTime").and_then(|time| time.parse::<Timestamp>().ok());
-    let wanted =
-        wanted.ok_or_else(|| invalid("expirationDateTime must be a UTC instant.".to_owned()))?;
+    let wanted = wanted.ok_or_else(|| invalid("expirationDateTime must be a UTC instant.".to_owned()))?;
     let now = call.world.clock.now_micros();
     if wanted.as_microsecond() > now + CAP_MINUTES * 60_000_000 {
-        let message =
-            format!("Subscription expiration can only be {CAP_MINUTES} minutes in the future.");
+        let message = format!("Subscription expiration can only be {CAP_MINUTES} minutes in the future.");
         return Err(Failure::new(400, "ExtensionError", message));
     }
     let floor = i64::try_from(FLOOR.as_micros()).unwrap_or(i64::MAX);
@@ -168,17 +145,10 @@ fn check_permission(call: &Call<'_>, subscription: &Subscription) -> Result<(), 
 
 /// Refuses a duplicate, and more than the quota.
 fn check_room(call: &Call<'_>, wanted: &Subscription) -> Result<(), Failure> {
-    let live = call
-        .tenant
-        .live_subscriptions(call.world.clock.now_micros());
-    let same = |known: &&Subscription| {
-        known.watched == wanted.watched && known.same_changes(&wanted.change_type)
-    };
+    let live = call.tenant.live_subscriptions(call.world.clock.now_micros());
+    let same = |known: &&Subscription| known.watched == wanted.watched && known.same_changes(&wanted.change_type);
     if let Some(known) = live.iter().find(same) {
-        let message = format!(
-            "Subscription Id {} already exists for the requested combination",
-            known.id
-        );
+        let message = format!("Subscription Id {} already exists for the requested combination", known.id);
         return Err(Failure::new(409, "ObjectIdentifierInUse", message));
     }
     if live.len() >= QUOTA {
@@ -199,13 +169,9 @@ async fn shake_hands(call: &Call<'_>, url: Option<&str>) -> Result<(), Failure> 
 }
 
 fn live(call: &Call<'_>, id: &str) -> Result<Subscription, Failure> {
-    let live = call
-        .tenant
-        .live_subscriptions(call.world.clock.now_micros());
+    let live = call.tenant.live_subscriptions(call.world.clock.now_micros());
     let id = Uuid::parse_str(id).ok();
-    live.into_iter()
-        .find(|known| Some(known.id) == id)
-        .ok_or_else(gone)
+    live.into_iter().find(|known| Some(known.id) == id).ok_or_else(gone)
 }
 
 fn gone() -> Failure {
@@ -218,16 +184,9 @@ fn shown(call: &Call<'_>, subscription: &Subscription) -> Answer {
     Answer::ok(body)
 }
 
-fn merge_shown(
-    body: &mut Value,
-    call: &Call<'_>,
-    subscription: &Subscription,
-    with_client_state: bool,
-) {
+fn merge_shown(body: &mut Value, call: &Call<'_>, subscription: &Subscription, with_client_state: bool) {
     let app = &call.tenant.app;
-    if let Value::Object(shown) =
-        subscription.show(app.client_id, app.service_principal, with_client_state)
-    {
+    if let Value::Object(shown) = subscription.show(app.client_id, app.service_principal, with_client_state) {
         merge(body, shown);
     }
 }

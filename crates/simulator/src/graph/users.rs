@@ -20,8 +20,7 @@ pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Answer, Failure> {
     let select = Select::parse(call.query().get("$select"), &[Kind::User], &[])?;
     call.look(|view| {
         let user = view.user(id).ok_or_else(|| Failure::not_found(id))?;
-        let mut body =
-            json!({"@odata.context": call.context(&format!("users{}/$entity", select.context()))});
+        let mut body = json!({"@odata.context": call.context(&format!("users{}/$entity", select.context()))});
         merge(&mut body, select.show(&user));
         Ok(Answer::ok(body))
     })
@@ -38,8 +37,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let start = after(call)?;
     call.look(|view| {
         let found = candidates(view, filter.as_ref(), start);
-        let matching =
-            found.filter(|seen| filter.as_ref().is_none_or(|filter| filter.matches(seen)));
+        let matching = found.filter(|seen| filter.as_ref().is_none_or(|filter| filter.matches(seen)));
         let rows = matching.map(|seen| (seen.id, Value::Object(select.show(&seen))));
         page(call, &format!("users{}", select.context()), rows)
     })
@@ -52,25 +50,16 @@ fn candidates<'a>(
     after: Option<Uuid>,
 ) -> Box<dyn Iterator<Item = Seen<'a>> + 'a> {
     let named: Option<Vec<Seen<'a>>> = filter.and_then(|filter| {
-        let by_id = filter
-            .ids()
-            .map(|ids| ids.into_iter().filter_map(|id| view.live(id)).collect());
+        let by_id = filter.ids().map(|ids| ids.into_iter().filter_map(|id| view.live(id)).collect());
         let by_address = || {
             let addresses = filter.addresses()?;
-            Some(
-                addresses
-                    .into_iter()
-                    .flat_map(|address| view.at_address(address))
-                    .collect(),
-            )
+            Some(addresses.into_iter().flat_map(|address| view.at_address(address)).collect())
         };
         by_id.or_else(by_address)
     });
     match named {
         Some(mut named) => {
-            named.retain(|seen| {
-                seen.kind == Kind::User && after.is_none_or(|after| seen.id > after)
-            });
+            named.retain(|seen| seen.kind == Kind::User && after.is_none_or(|after| seen.id > after));
             named.sort_by_key(|seen| seen.id);
             named.dedup_by_key(|seen| seen.id);
             Box::new(named.into_iter())
@@ -81,11 +70,7 @@ fn candidates<'a>(
 
 /// Refuses a filter on something the kind does not have.
 pub(super) fn check_fields(kind: Kind, filter: &Filter) -> Result<(), Failure> {
-    match filter
-        .fields()
-        .into_iter()
-        .find(|field| kind.property(field).is_none())
-    {
+    match filter.fields().into_iter().find(|field| kind.property(field).is_none()) {
         Some(field) => Err(Failure::unsupported(format!(
             "Unsupported property filter clause operator specified on property '{field}' of '{}'.",
             kind.word()
@@ -95,16 +80,9 @@ pub(super) fn check_fields(kind: Kind, filter: &Filter) -> Result<(), Failure> {
 }
 
 /// `GET /users/{id}/memberOf` and `…/transitiveMemberOf`, with or without a cast.
-pub(super) fn member_of(
-    call: &Call<'_>,
-    id: &str,
-    cast: Option<Kind>,
-    transitive: bool,
-) -> Result<Answer, Failure> {
-    groups_above(call, cast, transitive, |view| {
-        view.user(id).map(|user| user.id)
-    })?
-    .ok_or_else(|| Failure::not_found(id))
+pub(super) fn member_of(call: &Call<'_>, id: &str, cast: Option<Kind>, transitive: bool) -> Result<Answer, Failure> {
+    groups_above(call, cast, transitive, |view| view.user(id).map(|user| user.id))?
+        .ok_or_else(|| Failure::not_found(id))
 }
 
 /// The groups that an object is in; `None` when there is no such object.
@@ -122,46 +100,24 @@ pub(super) fn groups_above(
         let Some(object) = object(&view) else {
             return Ok(None);
         };
-        let groups = if transitive {
-            view.groups_above(object)
-        } else {
-            view.live_parents(object)
-        };
-        let rest = groups
-            .into_iter()
-            .filter(|id| start.is_none_or(|start| *id > start));
-        let rows = rest
-            .filter_map(|id| view.live(id))
-            .filter(|seen| cast.is_none_or(|cast| cast == seen.kind));
-        page(
-            call,
-            resolve::collection(cast),
-            rows.map(|seen| (seen.id, resolve::row(&select, &seen, cast))),
-        )
-        .map(Some)
+        let groups = if transitive { view.groups_above(object) } else { view.live_parents(object) };
+        let rest = groups.into_iter().filter(|id| start.is_none_or(|start| *id > start));
+        let rows = rest.filter_map(|id| view.live(id)).filter(|seen| cast.is_none_or(|cast| cast == seen.kind));
+        page(call, resolve::collection(cast), rows.map(|seen| (seen.id, resolve::row(&select, &seen, cast)))).map(Some)
     })
 }
 
 /// `POST /users/{id}/getMemberGroups`
 pub(super) fn get_member_groups(call: &Call<'_>, id: &str) -> Result<Answer, Failure> {
-    let security_only = call
-        .body()?
-        .get("securityEnabledOnly")
-        .and_then(Value::as_bool);
-    let security_only = security_only
-        .ok_or_else(|| Failure::bad_request("securityEnabledOnly must be true or false."))?;
+    let security_only = call.body()?.get("securityEnabledOnly").and_then(Value::as_bool);
+    let security_only =
+        security_only.ok_or_else(|| Failure::bad_request("securityEnabledOnly must be true or false."))?;
     call.look(|view| {
         let user = view.user(id).ok_or_else(|| Failure::not_found(id))?;
-        let groups = view
-            .groups_above(user.id)
-            .into_iter()
-            .filter_map(|id| view.live(id));
-        let wanted =
-            groups.filter(|group| !security_only || group.properties.is_true("securityEnabled"));
+        let groups = view.groups_above(user.id).into_iter().filter_map(|id| view.live(id));
+        let wanted = groups.filter(|group| !security_only || group.properties.is_true("securityEnabled"));
         let ids: Vec<Uuid> = wanted.map(|group| group.id).collect();
-        Ok(Answer::ok(
-            json!({"@odata.context": call.context("Collection(Edm.String)"), "value": ids}),
-        ))
+        Ok(Answer::ok(json!({"@odata.context": call.context("Collection(Edm.String)"), "value": ids})))
     })
 }
 

@@ -21,13 +21,7 @@ pub(crate) struct IdentityError {
 
 impl IdentityError {
     fn new(status: u16, error: &'static str, code: u32, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            error,
-            code,
-            text: text.into(),
-            traced: true,
-        }
+        Self { status, error, code, text: text.into(), traced: true }
     }
 
     pub fn secret_expired(app: Uuid) -> Self {
@@ -84,12 +78,7 @@ impl IdentityError {
     }
 
     pub fn app_disabled(app: Uuid) -> Self {
-        Self::new(
-            400,
-            "unauthorized_client",
-            7_000_112,
-            format!("Application '{app}'(Lockstep) is disabled."),
-        )
+        Self::new(400, "unauthorized_client", 7_000_112, format!("Application '{app}'(Lockstep) is disabled."))
     }
 
     pub fn unknown_tenant(tenant: &str) -> Self {
@@ -104,16 +93,8 @@ impl IdentityError {
     }
 
     pub fn unknown_tenant_in_discovery(tenant: &str) -> Self {
-        let error = Self::new(
-            400,
-            "invalid_tenant",
-            90_002,
-            format!("Tenant '{tenant}' not found."),
-        );
-        Self {
-            traced: false,
-            ..error
-        }
+        let error = Self::new(400, "invalid_tenant", 90_002, format!("Tenant '{tenant}' not found."));
+        Self { traced: false, ..error }
     }
 
     pub fn invalid_scope(scope: &str) -> Self {
@@ -121,9 +102,7 @@ impl IdentityError {
             400,
             "invalid_scope",
             70_011,
-            format!(
-                "The provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid."
-            ),
+            format!("The provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid."),
         )
     }
 
@@ -156,12 +135,7 @@ impl IdentityError {
             700_016 => Self::unknown_app(&app.to_string(), &tenant.to_string()),
             90_002 => Self::unknown_tenant(&tenant.to_string()),
             53_003 => Self::conditional_access(),
-            other => Self::new(
-                400,
-                "invalid_request",
-                other,
-                "The request failed as the simulator was told to.",
-            ),
+            other => Self::new(400, "invalid_request", other, "The request failed as the simulator was told to."),
         }
     }
 
@@ -171,8 +145,7 @@ impl IdentityError {
         let time = timestamp(now).strftime("%Y-%m-%d %H:%M:%SZ").to_string();
         let mut description = format!("AADSTS{}: {}", self.code, self.text);
         if self.traced {
-            description +=
-                &format!(" Trace ID: {trace} Correlation ID: {correlation} Timestamp: {time}");
+            description += &format!(" Trace ID: {trace} Correlation ID: {correlation} Timestamp: {time}");
         }
         let mut body = json!({
             "error": self.error,
@@ -183,10 +156,7 @@ impl IdentityError {
             "correlation_id": correlation,
         });
         if self.error != "invalid_scope" {
-            body["error_uri"] = json!(format!(
-                "https://login.microsoftonline.com/error?code={}",
-                self.code
-            ));
+            body["error_uri"] = json!(format!("https://login.microsoftonline.com/error?code={}", self.code));
         }
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
         (status, Json(body)).into_response()

@@ -22,12 +22,8 @@ use crate::world::{TenantState, World};
 const ROUTE: &str = "POST token";
 
 /// Hosts a token may be asked for, beside the simulator itself.
-const GRAPH_HOSTS: [&str; 4] = [
-    "graph.microsoft.com",
-    "graph.microsoft.us",
-    "dod-graph.microsoft.us",
-    "microsoftgraph.chinacloudapi.cn",
-];
+const GRAPH_HOSTS: [&str; 4] =
+    ["graph.microsoft.com", "graph.microsoft.us", "dod-graph.microsoft.us", "microsoftgraph.chinacloudapi.cn"];
 
 /// What a token stands for.
 #[derive(Clone)]
@@ -78,10 +74,8 @@ pub(crate) async fn request_token(
     let trouble = world.faults.strike(ROUTE, &world.chance);
     tokio::time::sleep(trouble.delay).await;
     let form = Form::parse(&body);
-    let correlation = headers
-        .get("client-request-id")
-        .and_then(|id| id.to_str().ok())
-        .or(form.get("client-request-id"));
+    let correlation =
+        headers.get("client-request-id").and_then(|id| id.to_str().ok()).or(form.get("client-request-id"));
     let correlation = correlation.and_then(|id| Uuid::parse_str(id).ok());
     if let Some(status) = trouble.status {
         return out_of_order(status, &trouble);
@@ -100,11 +94,7 @@ pub(crate) async fn request_token(
 
 fn out_of_order(status: u16, trouble: &Trouble) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let mut answer = (
-        status,
-        Html(format!("<html><body><h1>{status}</h1></body></html>")),
-    )
-        .into_response();
+    let mut answer = (status, Html(format!("<html><body><h1>{status}</h1></body></html>"))).into_response();
     if let Some(seconds) = trouble.retry_after {
         answer.headers_mut().insert("Retry-After", seconds.into());
     }
@@ -119,15 +109,9 @@ fn grant(
     form: &Form,
     trouble: &Trouble,
 ) -> Result<Arc<TenantState>, IdentityError> {
-    let tenant = world
-        .tenant(tenant)
-        .ok_or_else(|| IdentityError::unknown_tenant(tenant))?;
+    let tenant = world.tenant(tenant).ok_or_else(|| IdentityError::unknown_tenant(tenant))?;
     if let Some(code) = trouble.aadsts {
-        return Err(IdentityError::of_code(
-            code,
-            tenant.app.client_id,
-            tenant.id,
-        ));
+        return Err(IdentityError::of_code(code, tenant.app.client_id, tenant.id));
     }
     let kind = form.get("grant_type").unwrap_or_default();
     if kind != "client_credentials" {
@@ -153,25 +137,15 @@ fn check_credential(tenant: &TenantState, form: &Form) -> Result<(), IdentityErr
 
 /// Exactly one `<Graph>/.default`.
 fn check_scope(scope: &str, base: &str) -> Result<(), IdentityError> {
-    let host = scope
-        .strip_suffix("/.default")
-        .map(|resource| resource.trim_end_matches('/'));
-    let graph = GRAPH_HOSTS
-        .iter()
-        .any(|known| host == Some(&format!("https://{known}")));
+    let host = scope.strip_suffix("/.default").map(|resource| resource.trim_end_matches('/'));
+    let graph = GRAPH_HOSTS.iter().any(|known| host == Some(&format!("https://{known}")));
     let bare = |url: &str| url.split_once("://").map(|(_, host)| host.to_owned());
     let ours = host.is_some_and(|host| bare(host) == bare(base) || is_loopback(host));
-    if graph || ours {
-        Ok(())
-    } else {
-        Err(IdentityError::invalid_scope(scope))
-    }
+    if graph || ours { Ok(()) } else { Err(IdentityError::invalid_scope(scope)) }
 }
 
 fn is_loopback(resource: &str) -> bool {
-    let host = url::Url::parse(resource)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned));
+    let host = url::Url::parse(resource).ok().and_then(|url| url.host_str().map(str::to_owned));
     host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str()))
 }
 
@@ -183,10 +157,7 @@ impl Form {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 

@@ -30,10 +30,7 @@ impl Filter {
     /// Reads a filter of at most this many comparisons.
     pub fn parse_up_to(text: &str, limit: usize) -> Result<Self, Failure> {
         let tokens = tokens(text)?;
-        let mut parser = Parser {
-            tokens: &tokens,
-            at: 0,
-        };
+        let mut parser = Parser { tokens: &tokens, at: 0 };
         let filter = parser.some()?;
         if parser.at < tokens.len() {
             return Err(unsupported());
@@ -50,18 +47,11 @@ impl Filter {
     pub fn matches(&self, seen: &Seen<'_>) -> bool {
         match self {
             Self::Equal(field, wanted) => equal(&field_of(seen, field), wanted),
-            Self::In(field, wanted) => wanted
-                .iter()
-                .any(|wanted| equal(&field_of(seen, field), wanted)),
-            Self::Any(field, wanted) => seen
-                .properties
-                .texts(field)
-                .any(|text| text.eq_ignore_ascii_case(wanted)),
+            Self::In(field, wanted) => wanted.iter().any(|wanted| equal(&field_of(seen, field), wanted)),
+            Self::Any(field, wanted) => seen.properties.texts(field).any(|text| text.eq_ignore_ascii_case(wanted)),
             Self::StartsWith(field, start) => {
                 let start = start.to_lowercase();
-                field_of(seen, field)
-                    .as_str()
-                    .is_some_and(|text| text.to_lowercase().starts_with(&start))
+                field_of(seen, field).as_str().is_some_and(|text| text.to_lowercase().starts_with(&start))
             }
             Self::All(parts) => parts.iter().all(|part| part.matches(seen)),
             Self::Some(parts) => parts.iter().any(|part| part.matches(seen)),
@@ -73,35 +63,20 @@ impl Filter {
         let id = |value: &Value| value.as_str().and_then(|text| Uuid::parse_str(text).ok());
         match self {
             Self::Equal(field, wanted) if field == "id" => Some(id(wanted).into_iter().collect()),
-            Self::In(field, wanted) if field == "id" => {
-                Some(wanted.iter().filter_map(id).collect())
-            }
-            Self::Some(parts) => Some(
-                parts
-                    .iter()
-                    .map(Self::ids)
-                    .collect::<Option<Vec<_>>>()?
-                    .concat(),
-            ),
+            Self::In(field, wanted) if field == "id" => Some(wanted.iter().filter_map(id).collect()),
+            Self::Some(parts) => Some(parts.iter().map(Self::ids).collect::<Option<Vec<_>>>()?.concat()),
             _ => None,
         }
     }
 
     /// The addresses asked for, if the filter asks by address alone, so that an index can answer.
     pub fn addresses(&self) -> Option<Vec<&str>> {
-        let indexed =
-            |field: &str| ["mail", "userPrincipalName", "proxyAddresses"].contains(&field);
+        let indexed = |field: &str| ["mail", "userPrincipalName", "proxyAddresses"].contains(&field);
         match self {
             Self::Equal(field, wanted) if indexed(field) => Some(vec![wanted.as_str()?]),
             Self::In(field, wanted) if indexed(field) => wanted.iter().map(Value::as_str).collect(),
             Self::Any(field, wanted) if indexed(field) => Some(vec![wanted]),
-            Self::Some(parts) => Some(
-                parts
-                    .iter()
-                    .map(Self::addresses)
-                    .collect::<Option<Vec<_>>>()?
-                    .concat(),
-            ),
+            Self::Some(parts) => Some(parts.iter().map(Self::addresses).collect::<Option<Vec<_>>>()?.concat()),
             _ => None,
         }
     }
@@ -118,10 +93,9 @@ impl Filter {
     pub fn fields(&self) -> Vec<&str> {
         match self {
             Self::All(parts) | Self::Some(parts) => parts.iter().flat_map(Self::fields).collect(),
-            Self::Equal(field, _)
-            | Self::In(field, _)
-            | Self::Any(field, _)
-            | Self::StartsWith(field, _) => vec![field],
+            Self::Equal(field, _) | Self::In(field, _) | Self::Any(field, _) | Self::StartsWith(field, _) => {
+                vec![field]
+            }
         }
     }
 }
@@ -200,11 +174,7 @@ impl Parser<'_> {
         while self.word("or") {
             parts.push(self.all()?);
         }
-        Ok(if parts.len() == 1 {
-            parts.remove(0)
-        } else {
-            Filter::Some(parts)
-        })
+        Ok(if parts.len() == 1 { parts.remove(0) } else { Filter::Some(parts) })
     }
 
     fn all(&mut self) -> Result<Filter, Failure> {
@@ -212,11 +182,7 @@ impl Parser<'_> {
         while self.word("and") {
             parts.push(self.one()?);
         }
-        Ok(if parts.len() == 1 {
-            parts.remove(0)
-        } else {
-            Filter::All(parts)
-        })
+        Ok(if parts.len() == 1 { parts.remove(0) } else { Filter::All(parts) })
     }
 
     fn one(&mut self) -> Result<Filter, Failure> {
@@ -273,11 +239,7 @@ impl Parser<'_> {
     }
 
     fn literal(&mut self) -> Result<Value, Failure> {
-        for (word, value) in [
-            ("true", Value::Bool(true)),
-            ("false", Value::Bool(false)),
-            ("null", Value::Null),
-        ] {
+        for (word, value) in [("true", Value::Bool(true)), ("false", Value::Bool(false)), ("null", Value::Null)] {
             if self.word(word) {
                 return Ok(value);
             }
@@ -339,43 +301,24 @@ mod tests {
     #[test]
     fn quotes_inside_a_text_are_doubled() {
         let filter = Filter::parse("displayName eq 'O''Brien'").expect("parses");
-        assert_eq!(
-            filter,
-            Filter::Equal(
-                "displayName".to_owned(),
-                Value::String("O'Brien".to_owned())
-            )
-        );
+        assert_eq!(filter, Filter::Equal("displayName".to_owned(), Value::String("O'Brien".to_owned())));
     }
 
     #[test]
     fn more_than_15_ids_are_refused() {
         let ids = |count: u128| {
-            let ids: Vec<_> = (0..count)
-                .map(|id| format!("'{}'", Uuid::from_u128(id)))
-                .collect();
+            let ids: Vec<_> = (0..count).map(|id| format!("'{}'", Uuid::from_u128(id))).collect();
             format!("id in ({})", ids.join(","))
         };
-        assert_eq!(
-            Filter::parse(&ids(15))
-                .ok()
-                .and_then(|filter| filter.ids())
-                .map(|ids| ids.len()),
-            Some(15)
-        );
+        assert_eq!(Filter::parse(&ids(15)).ok().and_then(|filter| filter.ids()).map(|ids| ids.len()), Some(15));
         assert!(Filter::parse(&ids(16)).is_err());
     }
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for text in [
-            "mail ne 'x'",
-            "mail eq 'x",
-            "endswith(mail,'x')",
-            "mail eq 'x' mail eq 'y'",
-            "",
-            "not (mail eq 'x')",
-        ] {
+        for text in
+            ["mail ne 'x'", "mail eq 'x", "endswith(mail,'x')", "mail eq 'x' mail eq 'y'", "", "not (mail eq 'x')"]
+        {
             assert!(Filter::parse(text).is_err(), "{text}");
         }
     }

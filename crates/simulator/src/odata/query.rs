@@ -14,11 +14,7 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub fn parse(raw: &str) -> Self {
-        Self(
-            form_urlencoded::parse(raw.as_bytes())
-                .into_owned()
-                .collect(),
-        )
+        Self(form_urlencoded::parse(raw.as_bytes()).into_owned().collect())
     }
 
     /// The option, written with or without `$`.
@@ -31,10 +27,7 @@ impl Query {
     /// The same options with this one set.
     pub fn with(&self, name: &str, value: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        let others = self
-            .0
-            .iter()
-            .filter(|(key, _)| !key.eq_ignore_ascii_case(name));
+        let others = self.0.iter().filter(|(key, _)| !key.eq_ignore_ascii_case(name));
         query.extend_pairs(others);
         query.append_pair(name, value);
         // Graph writes the dollar of its options as it is.
@@ -46,18 +39,14 @@ impl Query {
         match self.get("$top").map(str::parse::<usize>) {
             None => Ok(100),
             Some(Ok(top @ 1..=999)) => Ok(top),
-            Some(_) => Err(Failure::bad_request(
-                "Invalid page size specified: it must be between 1 and 999.",
-            )),
+            Some(_) => Err(Failure::bad_request("Invalid page size specified: it must be between 1 and 999.")),
         }
     }
 
     /// Refuses options this simulator does not play, so that no client leans on them unnoticed.
     pub fn refuse(&self, names: &[&str]) -> Result<(), Failure> {
         match names.iter().find(|name| self.get(name).is_some()) {
-            Some(name) => Err(Failure::unsupported(format!(
-                "The query option '{name}' is not supported here."
-            ))),
+            Some(name) => Err(Failure::unsupported(format!("The query option '{name}' is not supported here."))),
             None => Ok(()),
         }
     }
@@ -83,10 +72,7 @@ mod tests {
     #[test]
     fn a_next_link_keeps_the_other_options() {
         let query = Query::parse("$select=id%2Cmail&$top=2&$skiptoken=old");
-        assert_eq!(
-            query.with("$skiptoken", "new"),
-            "$select=id%2Cmail&$top=2&$skiptoken=new"
-        );
+        assert_eq!(query.with("$skiptoken", "new"), "$select=id%2Cmail&$top=2&$skiptoken=new");
     }
 
     #[test]

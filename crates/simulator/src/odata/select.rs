@@ -34,26 +34,19 @@ impl Select {
 
     /// Whether the property (or relation) was asked for by name.
     pub fn names(&self, name: &str) -> bool {
-        self.0
-            .as_ref()
-            .is_some_and(|names| names.iter().any(|known| known == name))
+        self.0.as_ref().is_some_and(|names| names.iter().any(|known| known == name))
     }
 
     /// The object as an answer shows it.
     pub fn show(&self, seen: &Seen<'_>) -> Map<String, Value> {
         let mut shown = Map::new();
         match &self.0 {
-            None => shown.extend(
-                seen.kind
-                    .default_properties()
-                    .map(|property| value(seen, property)),
-            ),
+            None => shown.extend(seen.kind.default_properties().map(|property| value(seen, property))),
             Some(names) => {
                 let known = names.iter().filter_map(|name| seen.kind.property(name));
                 shown.extend(known.map(|property| value(seen, property)));
                 let extensions = names.iter().filter(|name| name.starts_with("extension_"));
-                let set = extensions
-                    .filter_map(|name| Some((name.clone(), seen.properties.get(name)?.clone())));
+                let set = extensions.filter_map(|name| Some((name.clone(), seen.properties.get(name)?.clone())));
                 shown.extend(set);
             }
         }
@@ -73,21 +66,14 @@ impl Select {
 
     /// As in `@odata.context`: `(id,mail)` or nothing.
     pub fn context(&self) -> String {
-        self.0
-            .as_ref()
-            .map(|names| format!("({})", names.join(",")))
-            .unwrap_or_default()
+        self.0.as_ref().map(|names| format!("({})", names.join(","))).unwrap_or_default()
     }
 }
 
 fn value(seen: &Seen<'_>, property: &Property) -> (String, Value) {
     let value = match property.name {
         "id" => json!(seen.id),
-        name => seen
-            .properties
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| property.unset()),
+        name => seen.properties.get(name).cloned().unwrap_or_else(|| property.unset()),
     };
     (property.name.to_owned(), value)
 }

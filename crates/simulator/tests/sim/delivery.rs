@@ -29,14 +29,8 @@ async fn every_kind_of_change_is_notified_and_only_a_purge_is_deleted() {
     stage.sim.deliveries_idle().await;
 
     let items = receiver.items();
-    let told: Vec<_> = items
-        .iter()
-        .map(|item| (item["resource"].clone(), item["changeType"].clone()))
-        .collect();
-    let (user, group) = (
-        json!(format!("Users/{ada}")),
-        json!(format!("Groups/{staff}")),
-    );
+    let told: Vec<_> = items.iter().map(|item| (item["resource"].clone(), item["changeType"].clone())).collect();
+    let (user, group) = (json!(format!("Users/{ada}")), json!(format!("Groups/{staff}")));
     let expected = [
         (user.clone(), json!("updated")),
         (group.clone(), json!("updated")),
@@ -46,24 +40,13 @@ async fn every_kind_of_change_is_notified_and_only_a_purge_is_deleted() {
         (user, json!("deleted")),
     ];
     assert_eq!(told, expected);
-    assert_eq!(
-        items[2]["resourceData"]["members@delta"],
-        json!([{"id": ada}])
-    );
-    assert_eq!(
-        items[3]["resourceData"]["members@delta"],
-        json!([{"id": ada, "@removed": "deleted"}])
-    );
+    assert_eq!(items[2]["resourceData"]["members@delta"], json!([{"id": ada}]));
+    assert_eq!(items[3]["resourceData"]["members@delta"], json!([{"id": ada, "@removed": "deleted"}]));
     assert_eq!(items[0]["subscriptionId"], users["id"]);
     assert_eq!(items[1]["subscriptionId"], groups["id"]);
     assert_eq!(items[0]["clientState"], "the-client-state");
     assert_eq!(items[0]["tenantId"], json!(tenant.id()));
-    assert!(
-        items[0]["subscriptionExpirationDateTime"]
-            .as_str()
-            .unwrap()
-            .ends_with("+00:00")
-    );
+    assert!(items[0]["subscriptionExpirationDateTime"].as_str().unwrap().ends_with("+00:00"));
     assert_eq!(items[0].get("id"), None);
 }
 
@@ -76,10 +59,7 @@ async fn a_change_that_changes_nothing_is_not_told() {
     stage.tenant.add_member(staff, ada).unwrap();
     stage.subscribe("users", &receiver).await;
     stage.subscribe("groups", &receiver).await;
-    stage
-        .tenant
-        .patch_user(ada, json!({"displayName": "Ada Lovelace"}))
-        .unwrap();
+    stage.tenant.patch_user(ada, json!({"displayName": "Ada Lovelace"})).unwrap();
     stage.tenant.add_member(staff, ada).unwrap();
     stage.sim.deliveries_idle().await;
     assert!(receiver.posts().is_empty());
@@ -100,10 +80,7 @@ async fn a_refused_post_is_retried_until_it_is_taken() {
     assert_eq!(posts.len(), 4);
     assert!(posts.iter().all(|post| post == &posts[0]));
     let counted = stage.sim.counters().notifications;
-    assert_eq!(
-        (counted.posts, counted.failed_posts, counted.delivered),
-        (4, 3, 1)
-    );
+    assert_eq!((counted.posts, counted.failed_posts, counted.delivered), (4, 3, 1));
 }
 
 #[tokio::test]
@@ -116,10 +93,7 @@ async fn after_four_hours_a_post_is_given_up() {
     stage.tenant.create_user(NewUser::named("Ada Lovelace"));
     until("first attempt", || !receiver.posts().is_empty()).await;
     clock.advance(Duration::from_secs(5 * 3600));
-    until("given up", || {
-        stage.sim.counters().notifications.expired == 1
-    })
-    .await;
+    until("given up", || stage.sim.counters().notifications.expired == 1).await;
     assert!(receiver.posts().len() <= 3);
 }
 
@@ -129,20 +103,15 @@ async fn a_burst_shares_posts_and_never_holds_up_who_makes_it() {
     let receiver = Receiver::listen().await;
     stage.subscribe("users", &receiver).await;
     for number in 0..4_000 {
-        stage.tenant.create_user(NewUser {
-            user_principal_name: format!("p{number}"),
-            ..NewUser::named("Some Person")
-        });
+        stage
+            .tenant
+            .create_user(NewUser { user_principal_name: format!("p{number}"), ..NewUser::named("Some Person") });
     }
     // This runtime has one thread: had any change waited for its delivery, we would not be here.
     assert!(receiver.posts().is_empty());
     stage.sim.deliveries_idle().await;
     assert_eq!(receiver.items().len(), 4_000);
-    assert_eq!(
-        receiver.posts().len(),
-        40,
-        "as many items in a POST as Graph puts there"
-    );
+    assert_eq!(receiver.posts().len(), 40, "as many items in a POST as Graph puts there");
 }
 
 #[tokio::test]
@@ -150,22 +119,13 @@ async fn faults_lose_duplicate_and_delay_notifications() {
     let stage = Stage::set().await;
     let receiver = Receiver::listen().await;
     stage.subscribe("users", &receiver).await;
-    stage.sim.set_fault(Fault {
-        drop: true,
-        remaining: Some(1),
-        ..Fault::on("notifications")
-    });
+    stage.sim.set_fault(Fault { drop: true, remaining: Some(1), ..Fault::on("notifications") });
     stage.tenant.create_user(NewUser::named("Lost One"));
     stage.sim.deliveries_idle().await;
     assert!(receiver.posts().is_empty());
     assert_eq!(stage.sim.counters().notifications.dropped, 1);
 
-    stage.sim.set_fault(Fault {
-        duplicate: true,
-        reorder: true,
-        remaining: Some(1),
-        ..Fault::on("notifications")
-    });
+    stage.sim.set_fault(Fault { duplicate: true, reorder: true, remaining: Some(1), ..Fault::on("notifications") });
     stage.tenant.create_user(NewUser::named("Told Twice"));
     stage.sim.deliveries_idle().await;
     let items = receiver.items();
@@ -185,10 +145,7 @@ async fn removed_can_be_an_object_as_well() {
     stage.tenant.remove_member(staff, ada).unwrap();
     stage.sim.deliveries_idle().await;
     let removed = json!([{"id": ada, "@removed": {"reason": "deleted"}}]);
-    assert_eq!(
-        receiver.items()[0]["resourceData"]["members@delta"],
-        removed
-    );
+    assert_eq!(receiver.items()[0]["resourceData"]["members@delta"], removed);
 }
 
 #[tokio::test]
@@ -196,10 +153,7 @@ async fn tenants_are_told_apart() {
     let stage = Stage::set().await;
     let receiver = Receiver::listen().await;
     stage.subscribe("users", &receiver).await;
-    let spec = lockstep_simulator::TenantSpec {
-        domain: "fabrikam.example".to_owned(),
-        ..Default::default()
-    };
+    let spec = lockstep_simulator::TenantSpec { domain: "fabrikam.example".to_owned(), ..Default::default() };
     let other = stage.sim.add_tenant(spec);
     let stranger = other.create_user(NewUser::named("Ada Lovelace"));
     stage.sim.deliveries_idle().await;
@@ -213,19 +167,13 @@ async fn lifecycle_events_go_to_their_own_url() {
     let receiver = Receiver::listen().await;
     let created = stage.subscribe("users", &receiver).await;
     let id = stage.tenant.subscriptions()[0];
-    stage
-        .tenant
-        .send_lifecycle(id, LifecycleEvent::ReauthorizationRequired)
-        .unwrap();
+    stage.tenant.send_lifecycle(id, LifecycleEvent::ReauthorizationRequired).unwrap();
     stage.sim.deliveries_idle().await;
     let items = receiver.items();
     assert_eq!(items[0]["lifecycleEvent"], "reauthorizationRequired");
     assert_eq!(items[0]["subscriptionId"], created["id"]);
     assert_eq!(items[0].get("resource"), None);
 
-    stage
-        .tenant
-        .send_lifecycle(id, LifecycleEvent::SubscriptionRemoved)
-        .unwrap();
+    stage.tenant.send_lifecycle(id, LifecycleEvent::SubscriptionRemoved).unwrap();
     assert!(stage.tenant.subscriptions().is_empty());
 }

@@ -9,10 +9,7 @@ use serde_json::{Value, json};
 use crate::stage::Stage;
 
 async fn ask(stage: &Stage, tenant: &str, change: &[(&str, &str)]) -> (u16, Value) {
-    let (app, secret) = (
-        stage.tenant.client_id().to_string(),
-        stage.tenant.client_secret(),
-    );
+    let (app, secret) = (stage.tenant.client_id().to_string(), stage.tenant.client_secret());
     let mut form = vec![
         ("grant_type", "client_credentials"),
         ("client_id", &app),
@@ -29,11 +26,9 @@ async fn ask(stage: &Stage, tenant: &str, change: &[(&str, &str)]) -> (u16, Valu
 #[tokio::test]
 async fn a_token_is_given_by_tenant_id_in_any_case_and_by_domain() {
     let stage = Stage::set().await;
-    for tenant in [
-        stage.tenant.id().to_string(),
-        stage.tenant.id().to_string().to_uppercase(),
-        "Contoso.example".to_owned(),
-    ] {
+    for tenant in
+        [stage.tenant.id().to_string(), stage.tenant.id().to_string().to_uppercase(), "Contoso.example".to_owned()]
+    {
         let (status, answer) = ask(&stage, &tenant, &[]).await;
         assert_eq!(status, 200, "{answer}");
         assert_eq!(answer["token_type"], "Bearer");
@@ -50,34 +45,10 @@ async fn token_errors_are_those_of_the_samples() {
     let tenant = stage.tenant.id().to_string();
     let stranger = uuid::Uuid::new_v4().to_string();
     let cases: [TokenCase<'_>; 5] = [
-        (
-            &tenant,
-            &[("client_secret", "wrong")],
-            401,
-            "invalid_client",
-            7_000_215,
-        ),
-        (
-            &tenant,
-            &[("client_secret", "")],
-            401,
-            "invalid_client",
-            7_000_218,
-        ),
-        (
-            &tenant,
-            &[("client_id", &stranger)],
-            400,
-            "unauthorized_client",
-            700_016,
-        ),
-        (
-            &tenant,
-            &[("scope", "https://graph.example/.default")],
-            400,
-            "invalid_scope",
-            70_011,
-        ),
+        (&tenant, &[("client_secret", "wrong")], 401, "invalid_client", 7_000_215),
+        (&tenant, &[("client_secret", "")], 401, "invalid_client", 7_000_218),
+        (&tenant, &[("client_id", &stranger)], 400, "unauthorized_client", 700_016),
+        (&tenant, &[("scope", "https://graph.example/.default")], 400, "invalid_scope", 70_011),
         (&stranger, &[], 400, "invalid_request", 90_002),
     ];
     for (tenant, change, status, error, code) in cases {
@@ -85,33 +56,18 @@ async fn token_errors_are_those_of_the_samples() {
         assert_eq!((answered, body["error"].as_str()), (status, Some(error)));
         assert_eq!(body["error_codes"], json!([code]));
         let description = body["error_description"].as_str().unwrap();
-        assert!(
-            description.starts_with(&format!("AADSTS{code}: ")),
-            "{description}"
-        );
-        assert!(
-            description.contains(" Trace ID: ") && description.contains(" Timestamp: "),
-            "{description}"
-        );
+        assert!(description.starts_with(&format!("AADSTS{code}: ")), "{description}");
+        assert!(description.contains(" Trace ID: ") && description.contains(" Timestamp: "), "{description}");
         assert!(body["trace_id"].is_string() && body["correlation_id"].is_string());
     }
     let missing = &[("client_secret", "")];
-    assert!(
-        ask(&stage, &tenant, missing)
-            .await
-            .1
-            .to_string()
-            .contains("'client_assertion' or 'client_secret'")
-    );
+    assert!(ask(&stage, &tenant, missing).await.1.to_string().contains("'client_assertion' or 'client_secret'"));
 }
 
 #[tokio::test]
 async fn an_expired_secret_can_be_played() {
     let stage = Stage::set().await;
-    stage.sim.set_fault(Fault {
-        aadsts: Some(7_000_222),
-        ..Fault::on("token")
-    });
+    stage.sim.set_fault(Fault { aadsts: Some(7_000_222), ..Fault::on("token") });
     let (status, body) = ask(&stage, &stage.tenant.id().to_string(), &[]).await;
     assert_eq!((status, &body["error_codes"]), (401, &json!([7_000_222])));
 }
@@ -132,10 +88,7 @@ async fn a_token_ends_on_the_simulated_clock() {
     let mut stage = Stage::at(clock.clone()).await;
     clock.advance(Duration::from_secs(3600));
     let (status, expired) = stage.get("organization").await;
-    assert_eq!(
-        (status, expired["error"]["code"].as_str()),
-        (401, Some("InvalidAuthenticationToken"))
-    );
+    assert_eq!((status, expired["error"]["code"].as_str()), (401, Some("InvalidAuthenticationToken")));
     stage.renew_token().await;
     assert_eq!(stage.get("organization").await.0, 200);
     stage.token = "forged".to_owned();
@@ -145,20 +98,11 @@ async fn a_token_ends_on_the_simulated_clock() {
 #[tokio::test]
 async fn a_token_without_the_permission_is_denied_and_consent_needs_a_new_one() {
     let mut stage = Stage::set().await;
-    stage
-        .tenant
-        .set_permissions(vec!["User.Read.All".to_owned()]);
-    assert_eq!(
-        stage.get("groups").await.0,
-        200,
-        "the old token still has its roles"
-    );
+    stage.tenant.set_permissions(vec!["User.Read.All".to_owned()]);
+    assert_eq!(stage.get("groups").await.0, 200, "the old token still has its roles");
     stage.renew_token().await;
     let (status, denied) = stage.get("groups").await;
-    assert_eq!(
-        (status, denied["error"]["code"].as_str()),
-        (403, Some("Authorization_RequestDenied"))
-    );
+    assert_eq!((status, denied["error"]["code"].as_str()), (403, Some("Authorization_RequestDenied")));
     assert_eq!(stage.get("users").await.0, 200);
 }
 
@@ -169,19 +113,14 @@ async fn every_answer_can_be_traced_and_dated_on_the_simulated_clock() {
     let stage = Stage::at(clock).await;
     let id = "6f6b1a0e-52a7-4f43-9b2d-0c6a5a1f9d01";
     let url = format!("{}/v1.0/users/{}", stage.sim.url(), uuid::Uuid::nil());
-    let request = stage
-        .http
-        .get(url)
-        .bearer_auth(&stage.token)
-        .header("client-request-id", id);
+    let request = stage.http.get(url).bearer_auth(&stage.token).header("client-request-id", id);
     let answer = request.send().await.unwrap();
     assert_eq!(answer.headers()["client-request-id"], id);
     assert_eq!(answer.headers()["Date"], "Tue, 14 Nov 2023 22:13:20 GMT");
     assert_eq!(answer.headers()["x-ms-resource-unit"], "1");
     let request_id = answer.headers()["request-id"].to_str().unwrap().to_owned();
     let body: Value = answer.json().await.unwrap();
-    let inner =
-        json!({"date": "2023-11-14T22:13:20", "request-id": request_id, "client-request-id": id});
+    let inner = json!({"date": "2023-11-14T22:13:20", "request-id": request_id, "client-request-id": id});
     assert_eq!(body["error"]["innerError"], inner);
 }
 
@@ -192,52 +131,26 @@ async fn discovery_knows_its_tenants() {
     let read = async |tenant: &str| {
         let url = format!("{base}/{tenant}/v2.0/.well-known/openid-configuration");
         let answer = stage.http.get(url).send().await.unwrap();
-        (
-            answer.status().as_u16(),
-            answer.json::<Value>().await.unwrap(),
-        )
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
     };
     let id = stage.tenant.id();
-    assert_eq!(
-        read(&id.to_string()).await.1["issuer"],
-        format!("{base}/{id}/v2.0")
-    );
+    assert_eq!(read(&id.to_string()).await.1["issuer"], format!("{base}/{id}/v2.0"));
     let organizations = read("organizations").await.1;
     assert_eq!(organizations["issuer"], format!("{base}/{{tenantid}}/v2.0"));
-    assert_eq!(
-        organizations["token_endpoint"],
-        format!("{base}/organizations/oauth2/v2.0/token")
-    );
+    assert_eq!(organizations["token_endpoint"], format!("{base}/organizations/oauth2/v2.0/token"));
     let (status, unknown) = read(&uuid::Uuid::nil().to_string()).await;
-    assert_eq!(
-        (status, unknown["error"].as_str()),
-        (400, Some("invalid_tenant"))
-    );
+    assert_eq!((status, unknown["error"].as_str()), (400, Some("invalid_tenant")));
 }
 
 #[tokio::test]
 async fn https_is_vouched_for_by_the_printed_root_and_shares_the_state() {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let config = SimulatorConfig {
-        https_bind: Some(any_port),
-        ..SimulatorConfig::default()
-    };
+    let config = SimulatorConfig { https_bind: Some(any_port), ..SimulatorConfig::default() };
     let sim = Simulator::start(config).await.unwrap();
-    let root =
-        reqwest::Certificate::from_pem(sim.root_certificate_pem().unwrap().as_bytes()).unwrap();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([root])
-        .build()
-        .unwrap();
-    let described: Value = http
-        .get(format!("{}/sim", sim.https_url().unwrap()))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let root = reqwest::Certificate::from_pem(sim.root_certificate_pem().unwrap().as_bytes()).unwrap();
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([root]).build().unwrap();
+    let described: Value =
+        http.get(format!("{}/sim", sim.https_url().unwrap())).send().await.unwrap().json().await.unwrap();
     assert_eq!(described["tenant_id"], json!(sim.tenant().id()));
     assert_eq!(described["graph_url"], json!(sim.https_url()));
     sim.stop().await;

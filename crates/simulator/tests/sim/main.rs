@@ -1,10 +1,7 @@
 //! The simulator as its clients see it: over HTTP, against `graph-contract.md`.
 
 #![allow(clippy::unwrap_used)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "plays foreign clients, so it shares none with Lockstep"
-)]
+#![allow(clippy::disallowed_methods, reason = "plays foreign clients, so it shares none with Lockstep")]
 
 mod batch;
 mod control;

@@ -29,21 +29,11 @@ impl Stage {
     }
 
     pub async fn at(clock: SimClock) -> Self {
-        let sim = Simulator::start(SimulatorConfig {
-            clock,
-            ..SimulatorConfig::default()
-        })
-        .await
-        .unwrap();
+        let sim = Simulator::start(SimulatorConfig { clock, ..SimulatorConfig::default() }).await.unwrap();
         let tenant = sim.tenant();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let token = fresh_token(&http, &sim, &tenant).await;
-        Self {
-            sim,
-            tenant,
-            http,
-            token,
-        }
+        Self { sim, tenant, http, token }
     }
 
     pub async fn renew_token(&mut self) {
@@ -52,46 +42,27 @@ impl Stage {
 
     /// `GET /v1.0/{path}`, or the absolute link as given.
     pub async fn get(&self, path: &str) -> (u16, Value) {
-        let url = if path.starts_with("http") {
-            path.to_owned()
-        } else {
-            format!("{}/v1.0/{path}", self.sim.url())
-        };
+        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}/v1.0/{path}", self.sim.url()) };
         self.send(self.http.get(url)).await
     }
 
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        self.send(
-            self.http
-                .post(format!("{}/v1.0/{path}", self.sim.url()))
-                .json(&body),
-        )
-        .await
+        self.send(self.http.post(format!("{}/v1.0/{path}", self.sim.url())).json(&body)).await
     }
 
     pub async fn patch(&self, path: &str, body: Value) -> (u16, Value) {
-        self.send(
-            self.http
-                .patch(format!("{}/v1.0/{path}", self.sim.url()))
-                .json(&body),
-        )
-        .await
+        self.send(self.http.patch(format!("{}/v1.0/{path}", self.sim.url())).json(&body)).await
     }
 
     pub async fn delete(&self, path: &str) -> u16 {
-        self.send(self.http.delete(format!("{}/v1.0/{path}", self.sim.url())))
-            .await
-            .0
+        self.send(self.http.delete(format!("{}/v1.0/{path}", self.sim.url()))).await.0
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
         let answer = request.bearer_auth(&self.token).send().await.unwrap();
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
-        (
-            status,
-            serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        )
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
     /// All rows of a listing, page by page, and how many pages there were.
@@ -108,9 +79,7 @@ impl Stage {
     }
 
     pub async fn subscribe(&self, resource: &str, receiver: &Receiver) -> Value {
-        let (status, body) = self
-            .post("subscriptions", self.subscription(resource, receiver))
-            .await;
+        let (status, body) = self.post("subscriptions", self.subscription(resource, receiver)).await;
         assert_eq!(status, 201, "{body}");
         body
     }
@@ -129,9 +98,7 @@ impl Stage {
     /// The simulated instant so many minutes from now, as Graph writes it.
     pub fn in_minutes(&self, minutes: i64) -> String {
         let micros = self.sim.clock().now_micros() + minutes * 60_000_000;
-        jiff::Timestamp::from_microsecond(micros)
-            .unwrap()
-            .to_string()
+        jiff::Timestamp::from_microsecond(micros).unwrap().to_string()
     }
 }
 
@@ -143,23 +110,13 @@ pub async fn fresh_token(http: &reqwest::Client, sim: &Simulator, tenant: &Tenan
         ("client_secret", tenant.client_secret()),
         ("scope", "https://graph.microsoft.com/.default".to_owned()),
     ];
-    let answer: Value = http
-        .post(url)
-        .form(&form)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let answer: Value = http.post(url).form(&form).send().await.unwrap().json().await.unwrap();
     answer["access_token"].as_str().unwrap().to_owned()
 }
 
 /// The ids of the rows.
 pub fn ids(rows: &[Value]) -> Vec<String> {
-    rows.iter()
-        .map(|row| row["id"].as_str().unwrap().to_owned())
-        .collect()
+    rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Waits until the condition holds.
@@ -200,9 +157,7 @@ pub enum Echo {
 impl Receiver {
     pub async fn listen() -> Self {
         let seen = Arc::new(Seen::default());
-        let router = Router::new()
-            .route("/{path}", post(receive))
-            .with_state(seen.clone());
+        let router = Router::new().route("/{path}", post(receive)).with_state(seen.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -232,27 +187,13 @@ impl Receiver {
 
     /// The items of all POSTs in the order they came.
     pub fn items(&self) -> Vec<Value> {
-        self.posts()
-            .iter()
-            .flat_map(|post| post["value"].as_array().unwrap().clone())
-            .collect()
+        self.posts().iter().flat_map(|post| post["value"].as_array().unwrap().clone()).collect()
     }
 }
 
-async fn receive(
-    State(seen): State<Arc<Seen>>,
-    RawQuery(query): RawQuery,
-    body: Bytes,
-) -> Response {
-    if let Some(raw) = query
-        .as_deref()
-        .and_then(|query| query.strip_prefix("validationToken="))
-    {
-        let token = url::form_urlencoded::parse(format!("t={raw}").as_bytes())
-            .next()
-            .unwrap()
-            .1
-            .into_owned();
+async fn receive(State(seen): State<Arc<Seen>>, RawQuery(query): RawQuery, body: Bytes) -> Response {
+    if let Some(raw) = query.as_deref().and_then(|query| query.strip_prefix("validationToken=")) {
+        let token = url::form_urlencoded::parse(format!("t={raw}").as_bytes()).next().unwrap().1.into_owned();
         seen.handshakes.lock().unwrap().push(token.clone());
         return match *seen.echo.lock().unwrap() {
             Echo::Right => token.into_response(),
@@ -261,10 +202,7 @@ async fn receive(
             Echo::Status(status) => (StatusCode::from_u16(status).unwrap(), token).into_response(),
         };
     }
-    seen.posts
-        .lock()
-        .unwrap()
-        .push(serde_json::from_slice(&body).unwrap());
+    seen.posts.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
     let status = seen.answers.lock().unwrap().pop_front().unwrap_or(202);
     StatusCode::from_u16(status).unwrap().into_response()
 }

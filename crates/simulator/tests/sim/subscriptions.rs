@@ -21,30 +21,17 @@ async fn creating_shakes_hands_with_both_urls_and_echoes_the_client_state_once()
     assert_eq!(list["value"][0]["id"], created["id"]);
     assert_eq!(list["value"][0]["clientState"], Value::Null);
     let id = created["id"].as_str().unwrap();
-    assert_eq!(
-        stage.get(&format!("subscriptions/{id}")).await.1["resource"],
-        "users"
-    );
+    assert_eq!(stage.get(&format!("subscriptions/{id}")).await.1["resource"], "users");
 }
 
 #[tokio::test]
 async fn a_wrong_handshake_makes_no_subscription() {
     let stage = Stage::set().await;
     let receiver = Receiver::listen().await;
-    for wrong in [
-        Echo::Encoded,
-        Echo::Json,
-        Echo::Status(202),
-        Echo::Status(500),
-    ] {
+    for wrong in [Echo::Encoded, Echo::Json, Echo::Status(202), Echo::Status(500)] {
         receiver.echo(wrong);
-        let (status, refused) = stage
-            .post("subscriptions", stage.subscription("users", &receiver))
-            .await;
-        assert_eq!(
-            (status, refused["error"]["code"].as_str()),
-            (400, Some("InvalidRequest"))
-        );
+        let (status, refused) = stage.post("subscriptions", stage.subscription("users", &receiver)).await;
+        assert_eq!((status, refused["error"]["code"].as_str()), (400, Some("InvalidRequest")));
     }
     assert!(stage.tenant.subscriptions().is_empty());
 }
@@ -68,10 +55,7 @@ async fn the_same_combination_is_a_duplicate_and_names_the_first() {
     let (status, duplicate) = stage.post("subscriptions", wanted).await;
     let id = first["id"].as_str().unwrap();
     let message = format!("Subscription Id {id} already exists for the requested combination");
-    assert_eq!(
-        (status, duplicate["error"]["message"].as_str()),
-        (409, Some(message.as_str()))
-    );
+    assert_eq!((status, duplicate["error"]["message"].as_str()), (409, Some(message.as_str())));
 
     assert_eq!(stage.delete(&format!("subscriptions/{id}")).await, 204);
     stage.subscribe("groups", &receiver).await;
@@ -87,12 +71,7 @@ async fn a_subscription_expires_on_the_simulated_clock_and_is_then_gone() {
 
     clock.advance(Duration::from_secs(23 * 3600));
     stage.renew_token().await;
-    let (status, renewed) = stage
-        .patch(
-            &path,
-            json!({"expirationDateTime": stage.in_minutes(60 * 24)}),
-        )
-        .await;
+    let (status, renewed) = stage.patch(&path, json!({"expirationDateTime": stage.in_minutes(60 * 24)})).await;
     assert_eq!(status, 200);
     assert!(renewed["expirationDateTime"].as_str() > created["expirationDateTime"].as_str());
     let (status, _) = stage.post(&format!("{path}/reauthorize"), json!({})).await;
@@ -100,13 +79,8 @@ async fn a_subscription_expires_on_the_simulated_clock_and_is_then_gone() {
 
     clock.advance(Duration::from_secs(25 * 3600));
     stage.renew_token().await;
-    let (status, gone) = stage
-        .patch(&path, json!({"expirationDateTime": stage.in_minutes(60)}))
-        .await;
-    assert_eq!(
-        (status, gone["error"]["code"].as_str()),
-        (404, Some("ResourceNotFound"))
-    );
+    let (status, gone) = stage.patch(&path, json!({"expirationDateTime": stage.in_minutes(60)})).await;
+    assert_eq!((status, gone["error"]["code"].as_str()), (404, Some("ResourceNotFound")));
     assert_eq!(stage.get("subscriptions").await.1["value"], json!([]));
 }
 
@@ -117,10 +91,7 @@ async fn a_short_life_is_raised_and_a_long_one_refused() {
     let mut wanted = stage.subscription("users", &receiver);
     wanted["expirationDateTime"] = json!(stage.in_minutes(41_770));
     let (status, refused) = stage.post("subscriptions", wanted.clone()).await;
-    assert_eq!(
-        (status, refused["error"]["code"].as_str()),
-        (400, Some("ExtensionError"))
-    );
+    assert_eq!((status, refused["error"]["code"].as_str()), (400, Some("ExtensionError")));
 
     wanted["expirationDateTime"] = json!(stage.in_minutes(1));
     let (status, created) = stage.post("subscriptions", wanted).await;
@@ -138,10 +109,7 @@ async fn the_quota_is_a_hundred_per_app() {
     }
     let over = stage.subscription(&format!("users/{}", people[100]), &receiver);
     let (status, refused) = stage.post("subscriptions", over).await;
-    assert_eq!(
-        (status, refused["error"]["code"].as_str()),
-        (403, Some("ExtensionError"))
-    );
+    assert_eq!((status, refused["error"]["code"].as_str()), (403, Some("ExtensionError")));
 }
 
 #[tokio::test]
@@ -150,20 +118,12 @@ async fn without_the_permission_to_read_a_subscription_is_neither_made_nor_renew
     let receiver = Receiver::listen().await;
     let created = stage.subscribe("groups", &receiver).await;
     let path = format!("subscriptions/{}", created["id"].as_str().unwrap());
-    stage
-        .tenant
-        .set_permissions(vec!["User.Read.All".to_owned()]);
+    stage.tenant.set_permissions(vec!["User.Read.All".to_owned()]);
     stage.renew_token().await;
 
     let expiry = json!({"expirationDateTime": stage.in_minutes(60)});
     assert_eq!(stage.patch(&path, expiry).await.0, 403);
-    assert_eq!(
-        stage
-            .post(&format!("{path}/reauthorize"), json!({}))
-            .await
-            .0,
-        403
-    );
+    assert_eq!(stage.post(&format!("{path}/reauthorize"), json!({})).await.0, 403);
     let other = stage.subscription("groups/3a9b6c1d-5e2f-4a7b-8c9d-0e1f2a3b4c01", &receiver);
     assert_eq!(stage.post("subscriptions", other).await.0, 403);
     stage.subscribe("users", &receiver).await;

@@ -36,12 +36,14 @@ impl<'a> Change<'a> {
         connection: &Connection,
         decided: &'a Decided<'a>,
         linked: &BTreeMap<RecordId, Record>,
+        exempt: &BTreeSet<RecordId>,
         now: Timestamp,
     ) -> Option<Self> {
         let own = decided.person.record.clone();
+        let exempt = own.as_ref().is_some_and(|own| exempt.contains(&own.id));
         let mut change = Self { decided, before: own.clone(), after: own, hold: None };
         for step in &decided.plan.steps {
-            change.take(step, connection, linked, now)?;
+            change.take(step, connection, linked, exempt, now)?;
         }
         Some(change)
     }
@@ -51,6 +53,7 @@ impl<'a> Change<'a> {
         step: &Step,
         connection: &Connection,
         linked: &BTreeMap<RecordId, Record>,
+        exempt: bool,
         now: Timestamp,
     ) -> Option<()> {
         let user = self.decided.person.user.id;
@@ -61,11 +64,10 @@ impl<'a> Change<'a> {
                 self.before = Some(free.clone());
                 self.after = Some(Record { connection: Some(connection.id), entra_id: Some(user), ..free.clone() });
             }
-            Step::Deactivate { reasons } => match &self.decided.judgement {
-                Judgement::Go => self.amend(reasons, &BTreeSet::new(), now),
-                Judgement::Hold { limit } => {
-                    let (class, limit) = (CauseClass::of(reasons), limit.clone());
-                    self.hold = Some(Held { class, reasons: reasons.clone(), limit });
+            Step::Deactivate { reasons } => match self.kept_back(CauseClass::of(reasons), exempt) {
+                None => self.amend(reasons, &BTreeSet::new(), now),
+                Some(limit) => {
+                    self.hold = Some(Held { class: CauseClass::of(reasons), reasons: reasons.clone(), limit });
                 }
             },
             Step::Reactivate { reasons } => self.amend(&BTreeSet::new(), reasons, now),
@@ -82,6 +84,15 @@ impl<'a> Change<'a> {
             }
         }
         Some(())
+    }
+
+    /// The limit that keeps a removal back, if one does. Time and attribute changes let nobody out of a hold.
+    fn kept_back(&self, class: CauseClass, exempt: bool) -> Option<String> {
+        match (&self.decided.judgement, self.decided.person.open_hold) {
+            (Judgement::Hold { limit }, _) => Some(limit.clone()),
+            (Judgement::Go, Some(hold)) if hold.class == class && !exempt => Some(String::new()),
+            (Judgement::Go, _) => None,
+        }
     }
 
     /// The status follows from the reasons, but for archived records.

@@ -26,7 +26,8 @@ impl Tx {
             let wanted: BTreeSet<String> = changes.iter().filter_map(|change| gained(change, column)).collect();
             let wanted: Vec<String> = wanted.into_iter().collect();
             let holders = Reader::Tx(self).holders(&connection.realm, column, &wanted).await?;
-            let owners: BTreeMap<String, RecordId> = holders.into_iter().map(|(key, holder)| (key, holder.id)).collect();
+            let owners: BTreeMap<String, RecordId> =
+                holders.into_iter().map(|(key, holder)| (key, holder.id)).collect();
             // Losing a key may make its holder keep an old one that another counted on: settle until nobody loses.
             loop {
                 let lost = losers(changes, column, &owners);
@@ -45,7 +46,8 @@ impl Tx {
 
 /// Places of those who want a key that somebody else has and keeps, or that an earlier one in the batch wants too.
 fn losers(changes: &[Change<'_>], column: KeyColumn, holders: &BTreeMap<String, RecordId>) -> Vec<usize> {
-    let released: BTreeSet<RecordId> = changes.iter().filter(|change| releases(change, column)).filter_map(id_of).collect();
+    let released: BTreeSet<RecordId> =
+        changes.iter().filter(|change| releases(change, column)).filter_map(id_of).collect();
     let mut given: BTreeSet<String> = BTreeSet::new();
     let mut lost = Vec::new();
     for (place, change) in changes.iter().enumerate() {

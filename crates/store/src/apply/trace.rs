@@ -14,11 +14,16 @@ use crate::db::Tx;
 use crate::error::StoreError;
 use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
 
-const INSERT: &str = "INSERT INTO history (id, connection_id, record_id, at, ticket, trigger, rule_group_id, changes, source) VALUES ";
+const INSERT: &str =
+    "INSERT INTO history (id, connection_id, record_id, at, ticket, trigger, rule_group_id, changes, source) VALUES ";
 
 impl Tx {
     /// One history row and one audit entry per record that changed.
-    pub(crate) async fn write_trace(&mut self, connection: &Connection, changes: &[Change<'_>]) -> Result<(), StoreError> {
+    pub(crate) async fn write_trace(
+        &mut self,
+        connection: &Connection,
+        changes: &[Change<'_>],
+    ) -> Result<(), StoreError> {
         let now = self.now();
         let mut history = Vec::new();
         let mut audit = Vec::new();

@@ -16,11 +16,14 @@ use crate::error::StoreError;
 use crate::record::{KeyColumn, kind_word, status_word};
 use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Sql, sql};
 
-const INSERT: &str = "INSERT INTO record (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
+const INSERT: &str =
+    "INSERT INTO record (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
     username_key, display_name, fields, entra_id, inactive_since, updated_at, realm, created_at) VALUES ";
-const UPDATE: &str = "WITH changed (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
+const UPDATE: &str =
+    "WITH changed (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
     username_key, display_name, fields, entra_id, inactive_since, updated_at) AS (VALUES ";
-const UPDATE_SET: &str = ") UPDATE record SET connection_id = changed.connection_id, kind = changed.kind, status = changed.status,
+const UPDATE_SET: &str =
+    ") UPDATE record SET connection_id = changed.connection_id, kind = changed.kind, status = changed.status,
     reasons = changed.reasons, role = changed.role, permissions = changed.permissions, email = changed.email,
     email_key = changed.email_key, username = changed.username, username_key = changed.username_key,
     display_name = changed.display_name, fields = changed.fields, entra_id = changed.entra_id,
@@ -53,12 +56,14 @@ impl Tx {
         self.free_keys(changes, KeyColumn::Email, "UPDATE record SET email_key = NULL WHERE id IN ").await?;
         self.free_keys(changes, KeyColumn::Username, "UPDATE record SET username_key = NULL WHERE id IN ").await?;
         let created = changes.iter().filter(|change| change.effect() == Some(Effect::Created));
-        let created: Vec<_> = created.filter_map(|change| change.after.as_ref()).map(|record| inserted(record, now)).collect();
+        let created: Vec<_> =
+            created.filter_map(|change| change.after.as_ref()).map(|record| inserted(record, now)).collect();
         for chunk in created.chunks(ROWS_PER_STATEMENT) {
             self.run(sql(INSERT).rows(chunk.iter().cloned())).await?;
         }
         let changed = changes.iter().filter(|change| !matches!(change.effect(), None | Some(Effect::Created)));
-        let changed: Vec<_> = changed.filter_map(|change| change.after.as_ref()).map(|record| updated(record, now)).collect();
+        let changed: Vec<_> =
+            changed.filter_map(|change| change.after.as_ref()).map(|record| updated(record, now)).collect();
         for chunk in changed.chunks(ROWS_PER_STATEMENT) {
             let update = sql(UPDATE).rows(chunk.iter().cloned()).push(UPDATE_SET).bind(false);
             if self.run(update).await? != chunk.len() as u64 {
@@ -69,7 +74,12 @@ impl Tx {
         self.confirm_records(changes).await
     }
 
-    async fn free_keys(&mut self, changes: &[Change<'_>], column: KeyColumn, free: &'static str) -> Result<(), StoreError> {
+    async fn free_keys(
+        &mut self,
+        changes: &[Change<'_>],
+        column: KeyColumn,
+        free: &'static str,
+    ) -> Result<(), StoreError> {
         let released = changes.iter().filter(|change| releases(change, column));
         let ids: Vec<RecordId> = released.filter_map(|change| change.before.as_ref()).map(|record| record.id).collect();
         for chunk in ids.chunks(IDS_PER_STATEMENT) {
@@ -122,7 +132,8 @@ impl Tx {
         let now = self.now();
         let exempt = self.exempt(connection).await?;
         for chunk in removed.chunks(ROWS_PER_STATEMENT) {
-            let rows: Vec<Vec<Bind>> = chunk.iter().filter_map(|change| removal_row(change, connection.id, &exempt, now)).collect();
+            let rows: Vec<Vec<Bind>> =
+                chunk.iter().filter_map(|change| removal_row(change, connection.id, &exempt, now)).collect();
             self.run(sql(REMOVALS).rows(rows)).await?;
             let ids = chunk.iter().filter_map(|change| change.after.as_ref()).map(|record| record.id);
             let used = sql(USE_EXEMPTIONS).value(connection.id).push(" AND record_id IN ").list(ids);

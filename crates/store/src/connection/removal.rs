@@ -53,7 +53,8 @@ impl Store {
     pub async fn remove_connection(&self, id: ConnectionId) -> Result<(), StoreError> {
         let connection = self.get_connection(id).await?;
         // Paused first: nobody takes new work for it while it goes.
-        self.write("remove_connection", sql(PAUSE).bind(id).bind(ConnectionState::Paused.as_str()).bind(self.now())).await?;
+        self.write("remove_connection", sql(PAUSE).bind(id).bind(ConnectionState::Paused.as_str()).bind(self.now()))
+            .await?;
         while self.unlink_some(id).await? {}
         for delete in MIRROR {
             while self.delete_some(delete, id).await? {}
@@ -119,7 +120,8 @@ impl Tx {
         }
         let insert = sql("INSERT INTO history (id, connection_id, record_id, at, trigger, changes, source) VALUES ");
         self.run(insert.rows(history)).await?;
-        let unlink = sql("UPDATE record SET connection_id = NULL, entra_id = NULL, rule_group_id = NULL, updated_at = ");
+        let unlink =
+            sql("UPDATE record SET connection_id = NULL, entra_id = NULL, rule_group_id = NULL, updated_at = ");
         self.run(unlink.value(now).push(" WHERE id IN ").list(ids)).await?;
         Ok(())
     }

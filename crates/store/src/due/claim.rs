@@ -17,18 +17,17 @@ const LEASED: &str = "UPDATE due SET attempts = attempts + 1, lease_owner = ";
 const EXTEND: &str = "UPDATE due SET lease_until = $2 WHERE lease_owner = $1";
 const RELEASE: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL,
     attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE lease_owner = ";
-const NEXT_DUE: &str = "SELECT min(at) AS at FROM (
-    SELECT min(CASE WHEN c.next_try_at > d.at THEN c.next_try_at ELSE d.at END) AS at
-        FROM (SELECT connection_id, min(due_at) AS at FROM due WHERE lease_until IS NULL OR lease_until <= $1
-            GROUP BY connection_id) d
-        JOIN connection c ON c.id = d.connection_id WHERE c.state <> 'paused'
+// One look into the index per connection, however many rows wait.
+const NEXT_DUE: &str = "SELECT min(CASE WHEN next_try_at > at THEN next_try_at ELSE at END) AS at FROM (
+    SELECT c.next_try_at AS next_try_at, (SELECT d.due_at FROM due d WHERE d.connection_id = c.id
+        AND (d.lease_until IS NULL OR d.lease_until <= $1) ORDER BY d.due_at LIMIT 1) AS at
+        FROM connection c WHERE c.state <> 'paused'
     UNION ALL
-    SELECT min(CASE WHEN c.next_try_at > t.due_at THEN c.next_try_at ELSE t.due_at END) AS at
-        FROM task t JOIN connection c ON c.id = t.connection_id
+    SELECT c.next_try_at AS next_try_at, t.due_at AS at FROM task t JOIN connection c ON c.id = t.connection_id
         WHERE t.state = 'due' AND (t.lease_until IS NULL OR t.lease_until <= $1) AND c.state <> 'paused'
     ) AS soonest";
 
-const IN_HAND: &str = "SELECT (SELECT count(*) FROM due WHERE lease_until > $1)
+const IN_HAND: &str = "SELECT (SELECT count(*) FROM due WHERE lease_owner IS NOT NULL AND lease_until > $1)
     + (SELECT count(*) FROM task WHERE state = 'due' AND lease_until > $1) AS leased";
 
 impl Store {
@@ -87,9 +86,7 @@ impl Store {
         let row = self.one("next_due_at", sql(NEXT_DUE).bind(self.now())).await?;
         row.map_or(Ok(None), |row| row.maybe_at("at"))
     }
-}
 
-impl Store {
     /// How many objects and tasks some worker has in hand at this moment.
     ///
     /// # Errors

@@ -9,7 +9,8 @@ use crate::due::{DueClaim, DueKind, DueReason};
 use crate::error::StoreError;
 use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
 
-const INSERT: &str = "INSERT INTO due (connection_id, object_id, object_kind, due_at, settle_at, hinted_at, claim, urgent,
+const INSERT: &str =
+    "INSERT INTO due (connection_id, object_id, object_kind, due_at, settle_at, hinted_at, claim, urgent,
     read_profile, read_membership, reason, version) VALUES ";
 
 // The version is raised whatever is asked for: a read that began before does not answer it.

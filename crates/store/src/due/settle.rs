@@ -48,7 +48,12 @@ impl Tx {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn settle_due(&mut self, due: &Due, next: Option<NextLook>, read_at: Timestamp) -> Result<(), StoreError> {
+    pub async fn settle_due(
+        &mut self,
+        due: &Due,
+        next: Option<NextLook>,
+        read_at: Timestamp,
+    ) -> Result<(), StoreError> {
         self.settle_many_due(&[SettledDue { due, next, read_at }]).await
     }
 

@@ -11,7 +11,8 @@ use crate::sql::{IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Row, sql};
 
 const OPEN: &str = "SELECT o.object_id, e.id, e.taken_ticket FROM event_object o JOIN event e ON e.id = o.event_id
     WHERE o.outcome IS NULL AND o.connection_id = ";
-const DECIDE: &str = " ON CONFLICT (event_id, object_id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason";
+const DECIDE: &str =
+    " ON CONFLICT (event_id, object_id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason";
 
 /// What one object means for one event that named it.
 struct Decision {
@@ -115,7 +116,13 @@ impl Tx {
                 let event = EventId(row.get("event_id")?);
                 let next = outcome_from(&row)?;
                 let so_far = sums.remove(&event);
-                sums.insert(event, match so_far { None => Sum::of(next), Some(sum) => Sum::with(sum, next) });
+                sums.insert(
+                    event,
+                    match so_far {
+                        None => Sum::of(next),
+                        Some(sum) => Sum::with(sum, next),
+                    },
+                );
             }
         }
         Ok(sums)

@@ -7,7 +7,8 @@ use crate::db::Tx;
 use crate::error::StoreError;
 use crate::sql::{Bind, ROWS_PER_STATEMENT, Row, sql};
 
-const UPSERT: &str = "INSERT INTO directory_group (connection_id, group_id, name, created_in_entra_at, state, ticket, read_at)
+const UPSERT: &str =
+    "INSERT INTO directory_group (connection_id, group_id, name, created_in_entra_at, state, ticket, read_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT (connection_id, group_id) DO UPDATE SET
     name = CASE WHEN excluded.state = 'deleted' THEN directory_group.name ELSE excluded.name END,
@@ -16,7 +17,8 @@ const UPSERT: &str = "INSERT INTO directory_group (connection_id, group_id, name
     WHERE excluded.ticket > directory_group.ticket";
 const CLEAR_PARENTS: &str = "DELETE FROM group_edge WHERE connection_id = $1 AND child_id = $2";
 const LISTED: &str = "UPDATE directory_group SET listed_at = $3 WHERE connection_id = $1 AND group_id = $2";
-const IN_SCOPE: &str = "SELECT group_id, name, created_in_entra_at, state, ticket, read_at, listed_at FROM directory_group
+const IN_SCOPE: &str =
+    "SELECT group_id, name, created_in_entra_at, state, ticket, read_at, listed_at FROM directory_group
     WHERE connection_id = $1 ORDER BY group_id";
 
 /// A group in scope.
@@ -62,9 +64,8 @@ impl Tx {
     ) -> Result<(), StoreError> {
         self.run(sql(CLEAR_PARENTS).bind(connection.id).bind(child)).await?;
         for chunk in parents.chunks(ROWS_PER_STATEMENT) {
-            let rows = chunk.iter().map(|parent| -> Vec<Bind> {
-                vec![connection.id.into(), (*parent).into(), child.into()]
-            });
+            let rows =
+                chunk.iter().map(|parent| -> Vec<Bind> { vec![connection.id.into(), (*parent).into(), child.into()] });
             let insert = sql("INSERT INTO group_edge (connection_id, parent_id, child_id) VALUES ").rows(rows);
             self.run(insert.push(" ON CONFLICT (connection_id, parent_id, child_id) DO NOTHING")).await?;
         }

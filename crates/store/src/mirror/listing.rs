@@ -45,13 +45,22 @@ impl Tx {
         page: &ListedPage,
     ) -> Result<Vec<MirroredPerson>, StoreError> {
         for chunk in page.groups.chunks(ROWS_PER_STATEMENT) {
-            let insert = sql("INSERT INTO directory_group (connection_id, group_id, name, state, ticket, read_at) VALUES ");
+            let insert =
+                sql("INSERT INTO directory_group (connection_id, group_id, name, state, ticket, read_at) VALUES ");
             let rows = chunk.iter().map(|group| -> Vec<Bind> {
-                vec![connection.id.into(), (*group).into(), "".into(), "present".into(), 0_i64.into(), page.read_at.into()]
+                vec![
+                    connection.id.into(),
+                    (*group).into(),
+                    "".into(),
+                    "present".into(),
+                    0_i64.into(),
+                    page.read_at.into(),
+                ]
             });
             self.run(insert.rows(rows).push(NESTED)).await?;
         }
-        let reads: Vec<PersonRead> = page.users.iter().map(|(id, profile)| listed(page, *id, profile.as_ref())).collect();
+        let reads: Vec<PersonRead> =
+            page.users.iter().map(|(id, profile)| listed(page, *id, profile.as_ref())).collect();
         self.mirror(connection, &reads).await
     }
 

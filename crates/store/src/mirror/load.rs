@@ -79,7 +79,8 @@ impl Reader<'_> {
             .collect();
         let emails = all_keys(keys.iter().map(|(_, _, keys)| &keys.emails));
         let usernames = all_keys(keys.iter().map(|(_, _, keys)| &keys.usernames));
-        let moving = people.iter().filter_map(|(row, _)| row.user.profile.present().map(|profile| (row.user.id, profile)));
+        let moving =
+            people.iter().filter_map(|(row, _)| row.user.profile.present().map(|profile| (row.user.id, profile)));
         let moving: BTreeMap<ObjectId, &Profile> = moving.collect();
         let mut by_email = self.holders(&connection.realm, KeyColumn::Email, &emails).await?;
         by_email.retain(|_, holder| !gives_up_address(holder, &moving));
@@ -107,7 +108,9 @@ fn gives_up_address(holder: &Candidate, moving: &BTreeMap<ObjectId, &Profile>) -
 fn gives_up_username(holder: &Candidate, moving: &BTreeMap<ObjectId, &Profile>, settings: &Settings) -> bool {
     let profile = holder.entra_id.and_then(|user| moving.get(&user));
     let next = profile.and_then(|profile| username::of(profile, settings.username).ok().flatten());
-    let keeps = |name: &String| username::keys(name, settings.number_usernames).iter().any(|key| Some(key) == holder.username_key.as_ref());
+    let keeps = |name: &String| {
+        username::keys(name, settings.number_usernames).iter().any(|key| Some(key) == holder.username_key.as_ref())
+    };
     next.is_some_and(|name| !keeps(&name))
 }
 

@@ -29,7 +29,10 @@ async fn somebody_in_a_mapped_group_gets_a_record_with_its_history() {
     assert_eq!(record.email.as_deref(), Some(mail(1).as_str()));
     assert_eq!(world.number(TRACE).await, 2);
     assert_eq!(world.number("SELECT active FROM people_count").await, 1);
-    assert_eq!(world.number("SELECT count(*) FROM record WHERE verified_at IS NOT NULL AND rule_group_id IS NOT NULL").await, 1);
+    assert_eq!(
+        world.number("SELECT count(*) FROM record WHERE verified_at IS NOT NULL AND rule_group_id IS NOT NULL").await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -61,10 +64,8 @@ async fn disabled_in_microsoft_takes_access_and_keeps_the_record() {
 #[tokio::test]
 async fn two_people_swap_their_addresses_in_one_transaction() {
     let world = in_staff(&[1, 2]).await;
-    let swapped = [
-        world.read(1, &mail(2), true, &[world.staff]).await,
-        world.read(2, &mail(1), true, &[world.staff]).await,
-    ];
+    let swapped =
+        [world.read(1, &mail(2), true, &[world.staff]).await, world.read(2, &mail(1), true, &[world.staff]).await];
     let applied = world.sync(&swapped).await.unwrap();
     assert_eq!(applied.updated, 2, "{applied:?}");
     assert_eq!(world.record(1).await.email, Some(mail(2)));
@@ -125,7 +126,7 @@ async fn decisions_by_older_rules_fail_at_the_commit() {
         trigger: lockstep_store::Trigger::Hint,
         rules_version: stale_rules.version,
     }];
-    let refused = tx.apply(&world.connection, &decided).await.err().expect("older rules");
+    let refused = tx.apply(&world.connection, &decided).await.expect_err("older rules");
     assert!(matches!(refused, StoreError::Conflict { .. }));
     assert_eq!(refused.class(), ErrorClass::Transient { retry_after: None });
 }
@@ -135,7 +136,7 @@ async fn g_08_a_read_older_than_work_timeout_is_refused_at_commit() {
     let world = World::new().await;
     let read = world.read(1, &mail(1), true, &[world.staff]).await;
     world.wait(Duration::from_secs(61));
-    let refused = world.sync(&[read]).await.err().expect("too old");
+    let refused = world.sync(&[read]).await.expect_err("too old");
     assert!(matches!(refused, StoreError::Conflict { .. }), "{refused}");
     assert_eq!(world.number("SELECT count(*) FROM directory_user").await, 0, "nothing half-written");
 }
@@ -165,4 +166,64 @@ async fn five_hundred_people_are_applied_at_once() {
     assert_eq!(applied.created, 500);
     assert_eq!(world.number("SELECT active FROM people_count").await, 500);
     assert_eq!(world.number(TRACE).await, 1000);
+}
+
+#[tokio::test]
+async fn m3_an_imported_record_is_linked_and_keeps_its_id() {
+    let world = World::new().await;
+    let known = in_staff_then_unlinked(&world).await;
+    let read = world.read(2, &mail(1), true, &[world.staff]).await;
+    let mut tx = world.store.begin("link").await.unwrap();
+    let people = tx.mirror(&world.connection, std::slice::from_ref(&read)).await.unwrap();
+    assert_eq!(people[0].candidates.iter().map(|candidate| candidate.id).collect::<Vec<_>>(), [known]);
+    let rules = world.store.rule_set(world.connection.id).await.unwrap();
+    let mut plan = world.plan(&people[0], &rules);
+    plan.steps = vec![lockstep_core::plan::Step::Link { record: known }];
+    plan.reviews.clear();
+    let decided = [lockstep_store::Decided {
+        person: &people[0],
+        plan: &plan,
+        judgement: lockstep_core::brake::Judgement::Go,
+        ticket: read.profile.as_ref().unwrap().ticket,
+        read_at: world.now(),
+        trigger: lockstep_store::Trigger::Hint,
+        rules_version: rules.version,
+    }];
+    let applied = tx.apply(&world.connection, &decided).await.unwrap();
+    assert_eq!(applied.linked, 1);
+    let again = tx.look_again(&world.connection, &[&people[0]]).await.unwrap();
+    assert_eq!(again[0].record.as_ref().unwrap().id, known);
+    assert!(again[0].user.fresh.profile && again[0].user.fresh.membership, "what was read in this task is still fresh");
+    tx.commit().await.unwrap();
+    assert_eq!(world.record(2).await.id, known);
+    assert_eq!(world.number("SELECT active FROM people_count").await, 1);
+}
+
+/// A record that holds person 1's address and is linked to nobody, as an import leaves it.
+async fn in_staff_then_unlinked(world: &World) -> lockstep_core::RecordId {
+    let read = world.read(1, &mail(1), true, &[world.staff]).await;
+    world.sync(&[read]).await.unwrap();
+    let id = world.record(1).await.id;
+    world.change("UPDATE record SET connection_id = NULL, entra_id = NULL").await;
+    world.change("UPDATE people_count SET active = 0").await;
+    id
+}
+
+#[tokio::test]
+async fn g_24_nothing_the_directory_says_changes_root() {
+    let world = in_staff(&[1]).await;
+    let before = world.record(1).await;
+    world.change("UPDATE record SET root = 1").await;
+    let read = world.read(1, "other@example.org", false, &[]).await;
+    let applied = world.sync(&[read]).await.unwrap();
+    assert_eq!(applied.per_person, [PersonOutcome::Unchanged]);
+    let after = world.record(1).await;
+    assert_eq!((after.status, after.email), (before.status, before.email));
+}
+
+#[tokio::test]
+async fn g_20_one_person_never_has_two_live_logins() {
+    let world = in_staff(&[1, 2]).await;
+    let second = "UPDATE record SET entra_id = (SELECT entra_id FROM record ORDER BY id LIMIT 1)";
+    assert!(world.try_change(second).await.is_err(), "the database itself refuses it");
 }

@@ -112,6 +112,17 @@ async fn who_is_held_stays_active_and_is_held_once() {
 }
 
 #[tokio::test]
+async fn time_lets_nobody_out_of_a_hold() {
+    let world = crowd().await;
+    let outcomes = judged(&world, &world.store.clone(), &disabled(&world, 0..PEOPLE).await).await;
+    let held = outcomes.iter().position(|outcome| *outcome == PersonOutcome::Held).unwrap() as u128;
+    world.wait(std::time::Duration::from_secs(2 * 24 * 3600));
+    let later = judged(&world, &world.store.clone(), &disabled(&world, std::iter::once(held)).await).await;
+    assert_eq!(later, [PersonOutcome::Held]);
+    assert_eq!(world.record(held).await.status, Status::Active);
+}
+
+#[tokio::test]
 async fn whoever_is_read_back_leaves_the_hold() {
     let world = crowd().await;
     let outcomes = judged(&world, &world.store.clone(), &disabled(&world, 0..PEOPLE).await).await;
@@ -141,7 +152,29 @@ async fn people_on_a_confirmed_plan_do_not_count() {
     world.store.apply_rules(c.id, rules, &c.fields, &c.defaults, &c.settings, &ids).await.unwrap();
     world.reload().await;
     let outcomes = judged(&world, &world.store.clone(), &disabled(&world, 0..100).await).await;
-    assert_eq!(outcomes.iter().copied().map(|o| o == PersonOutcome::Applied).collect::<BTreeSet<_>>(), BTreeSet::from([true]));
+    assert_eq!(
+        outcomes.iter().copied().map(|o| o == PersonOutcome::Applied).collect::<BTreeSet<_>>(),
+        BTreeSet::from([true])
+    );
     assert_eq!(world.number("SELECT count(*) FROM removal WHERE exempt").await, 100);
     assert_eq!(world.number("SELECT count(*) FROM exemption").await, 0, "used up");
+}
+
+#[tokio::test]
+async fn a_new_cause_class_is_judged_at_once_and_leaves_the_old_hold() {
+    let world = crowd().await;
+    world
+        .change(
+            "INSERT INTO hold (id, connection_id, opened_at, limit_reached, cause, state)
+        SELECT x'01', id, 0, 'lost scope', 'lost_scope', 'open' FROM connection",
+        )
+        .await;
+    world.change("INSERT INTO hold_person (hold_id, connection_id, record_id, user_id, cause, class, state, held_at)
+        SELECT x'01', connection_id, id, entra_id, '[]', 'lost_scope', 'held', 0 FROM record WHERE email_key = 'person3@example.org'")
+        .await;
+    assert_eq!(world.person(3).await.open_hold.unwrap().class, CauseClass::LostScope);
+    let outcomes = judged(&world, &world.store.clone(), &disabled(&world, std::iter::once(3)).await).await;
+    assert_eq!(outcomes, [PersonOutcome::Applied]);
+    assert_eq!(world.text("SELECT state FROM hold_person").await, "overtaken");
+    assert_eq!(world.text("SELECT state FROM hold").await, "emptied");
 }

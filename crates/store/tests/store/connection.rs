@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lockstep_store::{ConnectionState, EndpointState, MacPurpose, NewConnection, Resource, StoreError, SubscriptionStatus, Trouble};
+use lockstep_store::{
+    ConnectionState, EndpointState, MacPurpose, NewConnection, Resource, StoreError, SubscriptionStatus, Trouble,
+};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -34,7 +36,10 @@ async fn trouble_says_why_and_since_when_and_success_ends_it() {
     world.store.note_connection_trouble(world.connection.id, &trouble("still expired")).await.unwrap();
     world.reload().await;
     let c = &world.connection;
-    assert_eq!((c.state, c.since, c.failures, c.reason.as_deref()), (ConnectionState::NeedsAttention, since, 2, Some("still expired")));
+    assert_eq!(
+        (c.state, c.since, c.failures, c.reason.as_deref()),
+        (ConnectionState::NeedsAttention, since, 2, Some("still expired"))
+    );
     world.store.note_connection_ok(c.id).await.unwrap();
     world.reload().await;
     assert_eq!((world.connection.state, world.connection.reason.clone()), (ConnectionState::Active, None));
@@ -80,8 +85,13 @@ async fn a_removed_connection_leaves_its_people_as_they_are() {
     let records = world.number("SELECT count(*) FROM record WHERE status = 'active'").await;
     world.store.remove_connection(world.connection.id).await.unwrap();
     assert!(world.store.list_connections().await.unwrap().is_empty());
-    assert_eq!(world.number("SELECT count(*) FROM record WHERE status = 'active' AND connection_id IS NULL").await, records);
-    for table in ["SELECT count(*) FROM directory_user", "SELECT count(*) FROM membership", "SELECT count(*) FROM subscription"] {
+    assert_eq!(
+        world.number("SELECT count(*) FROM record WHERE status = 'active' AND connection_id IS NULL").await,
+        records
+    );
+    for table in
+        ["SELECT count(*) FROM directory_user", "SELECT count(*) FROM membership", "SELECT count(*) FROM subscription"]
+    {
         assert_eq!(world.number(table).await, 0, "{table}");
     }
     assert!(world.number("SELECT count(*) FROM history WHERE trigger = 'admin'").await >= records);

@@ -115,7 +115,11 @@ async fn nothing_of_a_paused_or_waiting_connection_is_claimed() {
     let world = with_hint().await;
     let trouble = |state, next_try_at| Trouble { state, reason: "away".into(), remedy: "wait".into(), next_try_at };
     let later = world.now() + SECOND * 30;
-    world.store.note_connection_trouble(world.connection.id, &trouble(ConnectionState::Degraded, Some(later))).await.unwrap();
+    world
+        .store
+        .note_connection_trouble(world.connection.id, &trouble(ConnectionState::Degraded, Some(later)))
+        .await
+        .unwrap();
     assert!(world.store.claim_due(Uuid::new_v4(), 5).await.unwrap().is_empty());
     assert_eq!(world.store.next_due_at().await.unwrap(), Some(later));
     world.wait(SECOND * 30);
@@ -172,7 +176,10 @@ async fn a_retried_object_waits_and_a_failed_one_is_shown() {
     let claimed = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
     assert_eq!(claimed[0].attempts, 2);
     world.store.fail_object(&claimed[0], "the answer has no id").await.unwrap();
-    assert_eq!(world.text("SELECT status || ': ' || reason || ' ' || attempts FROM event").await, "failed: the answer has no id 2");
+    assert_eq!(
+        world.text("SELECT status || ': ' || reason || ' ' || attempts FROM event").await,
+        "failed: the answer has no id 2"
+    );
     assert_eq!(world.number("SELECT count(*) FROM due").await, 0);
 }
 

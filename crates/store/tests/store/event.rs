@@ -54,7 +54,11 @@ async fn a_groups_event_is_decided_when_everyone_is_with_the_worst_outcome() {
     let ticket = world.store.draw_ticket().await.unwrap();
     settle(&world, &[(0, ticket, EventOutcome::applied())]).await;
     assert_eq!(statuses(&world).await, "in_work");
-    settle(&world, &[(1, ticket, EventOutcome::held("over the limit")), (2, ticket, EventOutcome::waiting("second read"))]).await;
+    settle(
+        &world,
+        &[(1, ticket, EventOutcome::held("over the limit")), (2, ticket, EventOutcome::waiting("second read"))],
+    )
+    .await;
     assert_eq!(statuses(&world).await, "waiting");
     let ticket = world.store.draw_ticket().await.unwrap();
     settle(&world, &[(2, ticket, EventOutcome::applied())]).await;

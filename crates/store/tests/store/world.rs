@@ -142,7 +142,12 @@ impl World {
         Ok(applied)
     }
 
-    pub async fn decide(&self, tx: &mut Tx, people: &[MirroredPerson], reads: &[PersonRead]) -> Result<Applied, StoreError> {
+    pub async fn decide(
+        &self,
+        tx: &mut Tx,
+        people: &[MirroredPerson],
+        reads: &[PersonRead],
+    ) -> Result<Applied, StoreError> {
         let rules = self.store.rule_set(self.connection.id).await?;
         let plans: Vec<Plan> = people.iter().map(|person| self.plan(person, &rules)).collect();
         let decided: Vec<Decided<'_>> = people
@@ -203,6 +208,17 @@ impl World {
         let url = format!("sqlite://{}", self.folder.path().join("lockstep.db").display());
         let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
         sqlx::query_scalar(query).fetch_one(&mut db).await.unwrap()
+    }
+
+    /// Something done to the file behind the store's back.
+    pub async fn change(&self, statement: &'static str) {
+        self.try_change(statement).await.unwrap();
+    }
+
+    pub async fn try_change(&self, statement: &'static str) -> Result<(), sqlx::Error> {
+        let url = format!("sqlite://{}", self.folder.path().join("lockstep.db").display());
+        let mut db = sqlx::SqliteConnection::connect(&url).await?;
+        sqlx::query(statement).execute(&mut db).await.map(|_| ())
     }
 
     pub fn files(&self) -> Vec<PathBuf> {

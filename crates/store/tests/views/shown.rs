@@ -106,7 +106,7 @@ async fn events_are_found_by_status_and_by_whoever_they_name_and_add_up_g_05() {
         .await;
     world
         .put(
-            "INSERT INTO event_object VALUES ($1, $2, $3, NULL)",
+            "INSERT INTO event_object (event_id, connection_id, object_id, outcome) VALUES ($1, $2, $3, NULL)",
             &[first, c, ADA],
         )
         .await;

@@ -5,15 +5,19 @@ use std::collections::BTreeSet;
 
 use lockstep_core::{ObjectId, Ticket, Timestamp};
 use lockstep_graph::GraphClient;
-use lockstep_store::{Due, DueKind, DueReason, EventOutcome, ListedPage, MarkDue, MirroredGroup, People, TaskKind, Tx};
+use lockstep_store::{
+    Due, DueKind, DueReason, EventOutcome, ListedPage, MarkDue, MirroredGroup, People, TaskKind, Trigger, Tx,
+};
 use tracing::info;
 
 use crate::basis::Basis;
 use crate::context::Context;
 use crate::error::WorkerError;
+use crate::jobs::decide_listed::{PAGE, decide_listed};
 use crate::jobs::sync_people::{brings_everyone, distinct};
 use crate::listing::{self, Cursor, Fetched, NestedGroup, deleted_group, fetch, read_group, read_nested};
 use crate::read::stamp;
+use crate::settle_people::Occasion;
 
 /// A larger group is listed by a task with a checkpoint; about 2,000 members.
 const MOST_PAGES: usize = 3;
@@ -35,7 +39,7 @@ pub(crate) async fn run(ctx: &Context, basis: &Basis, client: &GraphClient, due:
     match list(ctx, client, group).await? {
         Listed::All(pages) => {
             let nested = nested(ctx, client, &pages, &scope).await?;
-            compare(ctx, basis, due, &found, in_scope, &pages, nested).await
+            compare(ctx, client, basis, due, &ReadGroup { group: found, in_scope, pages, nested }).await
         }
         Listed::TooLarge => {
             ctx.store.start_task(basis.connection.id, TaskKind::ListGroup, Some(group), ctx.store.now()).await?;
@@ -97,49 +101,88 @@ async fn nested(
     Ok(nested)
 }
 
+/// What was read of a group.
+struct ReadGroup {
+    group: NestedGroup,
+    in_scope: bool,
+    pages: Vec<ListedPage>,
+    nested: Vec<NestedGroup>,
+}
+
+impl ReadGroup {
+    fn people(&self) -> BTreeSet<ObjectId> {
+        self.pages.iter().flat_map(|page| page.users.iter().map(|(id, _)| *id)).collect()
+    }
+
+    fn first_ticket(&self) -> Ticket {
+        self.pages.first().map_or(self.group.group.ticket, |page| page.first_ticket)
+    }
+
+    async fn mirror(&self, tx: &mut Tx, basis: &Basis, now: Timestamp) -> Result<(), WorkerError> {
+        mirror_one(tx, basis, &self.group).await?;
+        for group in &self.nested {
+            mirror_one(tx, basis, group).await?;
+        }
+        for page in &self.pages {
+            tx.mirror_listing(&basis.connection, page).await?;
+        }
+        Ok(tx.mark_group_listed(&basis.connection, self.group.group.id, now).await?)
+    }
+}
+
 async fn compare(
     ctx: &Context,
+    client: &GraphClient,
     basis: &Basis,
     due: &Due,
-    found: &NestedGroup,
-    in_scope: bool,
-    pages: &[ListedPage],
-    nested: Vec<NestedGroup>,
+    read: &ReadGroup,
 ) -> Result<(), WorkerError> {
-    let (connection, group) = (&basis.connection, due.object);
-    let listed: BTreeSet<ObjectId> = pages.iter().flat_map(|page| page.users.iter().map(|(id, _)| *id)).collect();
-    let outsiders = if in_scope { BTreeSet::new() } else { strangers(ctx, basis, &listed).await? };
-    let first_ticket = pages.first().map_or(found.group.ticket, |page| page.first_ticket);
+    let (connection, group, now) = (&basis.connection, due.object, ctx.store.now());
+    let listed = read.people();
+    let outsiders = if read.in_scope { BTreeSet::new() } else { strangers(ctx, basis, &listed).await? };
     let mut tx = ctx.store.begin("compare_group").await?;
     let before: BTreeSet<ObjectId> = tx.missing_from_listing(connection, group, EVERYONE).await?.into_iter().collect();
-    if in_scope {
-        mirror_one(&mut tx, basis, found).await?;
-        for group in &nested {
-            mirror_one(&mut tx, basis, group).await?;
-        }
-        for page in pages {
-            tx.mirror_listing(connection, page).await?;
-        }
-        tx.mark_group_listed(connection, group, ctx.store.now()).await?;
+    if read.in_scope {
+        read.mirror(&mut tx, basis, now).await?;
     }
-    let missing = tx.missing_from_listing(connection, group, first_ticket).await?;
-    let now = ctx.store.now();
+    let missing = tx.missing_from_listing(connection, group, read.first_ticket()).await?;
     let mut marks: Vec<MarkDue> = missing.iter().map(|user| mark(*user, DueReason::NotListed, true, now)).collect();
+    let mapped = basis.rules.lookup(group).is_some();
     // A group that came or went takes everyone below it along, known members included.
     let everyone = brings_everyone(due);
-    let looked_at = |user: &&ObjectId| (everyone || !before.contains(user)) && !outsiders.contains(user);
-    marks.extend(
-        listed
-            .iter()
-            .filter(looked_at)
-            .filter(|user| !missing.contains(user))
-            .map(|user| mark(*user, DueReason::EnteredScope, everyone, now)),
-    );
+    let looked_at = |user: &&ObjectId| everyone || (!mapped && !before.contains(*user));
+    let below = listed.iter().filter(looked_at).filter(|user| !missing.contains(user) && !outsiders.contains(user));
+    marks.extend(below.map(|user| mark(*user, DueReason::EnteredScope, everyone, now)));
     tx.mark_due(connection.id, &marks).await?;
-    tx.settle_due(due, None, found.group.read_at).await?;
-    tx.settle_events(connection.id, &[(group, found.group.ticket.min(first_ticket), EventOutcome::applied())]).await?;
     tx.commit().await?;
+    if mapped {
+        decide(ctx, client, basis, &listed.iter().copied().collect::<Vec<_>>()).await?;
+    }
     info!(connection.id = %connection.id, group.id = %group, listed = listed.len(), due = marks.len(), "Compared group {group}");
+    settle(ctx, due, read).await
+}
+
+async fn settle(ctx: &Context, due: &Due, read: &ReadGroup) -> Result<(), WorkerError> {
+    let ticket = read.group.group.ticket.min(read.first_ticket());
+    let mut tx = ctx.store.begin("compare_group").await?;
+    tx.settle_due(due, None, read.group.group.read_at).await?;
+    tx.settle_events(due.connection, &[(due.object, ticket, EventOutcome::applied())]).await?;
+    tx.commit().await?;
+    ctx.due.notify_one();
+    Ok(())
+}
+
+/// Decides the people of a mapped group from its listing.
+pub(crate) async fn decide(
+    ctx: &Context,
+    client: &GraphClient,
+    basis: &Basis,
+    people: &[ObjectId],
+) -> Result<(), WorkerError> {
+    let occasion = Occasion { trigger: Trigger::Sync, first_sync: false };
+    for page in people.chunks(PAGE) {
+        decide_listed(ctx, client, basis, page, occasion).await?.tx.commit().await?;
+    }
     ctx.due.notify_one();
     Ok(())
 }

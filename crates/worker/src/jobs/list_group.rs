@@ -1,14 +1,15 @@
 //! Lists one large group in steps with a checkpoint; otherwise what `compare_group` does.
 
 use lockstep_core::{ObjectId, Ticket};
-use lockstep_store::{DueReason, EventOutcome, MarkDue, Task};
+use lockstep_graph::GraphClient;
+use lockstep_store::{DueReason, EventOutcome, ListedPage, MarkDue, Task, Tx};
 use serde::{Deserialize, Serialize};
 
 use crate::basis::Basis;
 use crate::context::Context;
 use crate::error::WorkerError;
-use crate::jobs::compare_group::{decide, mark};
-use crate::listing::{Cursor, Fetched, fetch};
+use crate::jobs::compare_group::{decide, mark, mark_deleted};
+use crate::listing::{self, Cursor, Fetched, deleted_group, fetch};
 use crate::read::stamp;
 use crate::tasks;
 
@@ -33,40 +34,69 @@ pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
         }
         let place = stamp(&ctx.store).await?;
         let Fetched::Page(page, following) = fetch(&client, group, &checkpoint.cursor, place).await? else {
-            // Deleted meanwhile: its own hint, or the next full sync, looks at its people.
-            return end(ctx, &basis, task, group, None).await;
+            return gone(ctx, &basis, task, group).await;
         };
-        let mut tx = ctx.store.begin("list_group").await?;
-        tx.mirror_listing(&basis.connection, &page).await?;
-        tx.commit().await?;
-        decide(ctx, &client, &basis, &page).await?;
+        write(ctx, &client, &basis, &page).await?;
         let Some(next) = following else {
-            return end(ctx, &basis, task, group, Some(page.first_ticket)).await;
+            return end(ctx, &basis, task, group, page.first_ticket).await;
         };
         checkpoint.cursor = next;
         let mut tx = ctx.store.begin("list_group").await?;
         tx.checkpoint_task(task, &tasks::checkpoint(&checkpoint)?, &task.progress).await?;
         tx.commit().await?;
-        ctx.due.notify_one();
     }
 }
 
+/// A listing of a group inside a mapped one does not tell of the mapped one: its people are read by id.
+async fn write(ctx: &Context, client: &GraphClient, basis: &Basis, page: &ListedPage) -> Result<(), WorkerError> {
+    let people: Vec<ObjectId> = page.users.iter().map(|(user, _)| *user).collect();
+    let mapped = basis.rules.lookup(page.group).is_some();
+    let mut tx = ctx.store.begin("list_group").await?;
+    tx.mirror_listing(&basis.connection, page).await?;
+    if !mapped {
+        let now = ctx.store.now();
+        let marks: Vec<MarkDue> = people.iter().map(|user| mark(*user, DueReason::EnteredScope, false, now)).collect();
+        tx.mark_due(basis.connection.id, &marks).await?;
+    }
+    tx.commit().await?;
+    ctx.due.notify_one();
+    if mapped { decide(ctx, client, basis, &people).await } else { Ok(()) }
+}
+
+/// Whoever the mirror has and the listing had not is read by id (G-09).
 async fn end(
     ctx: &Context,
     basis: &Basis,
     task: &Task,
     group: ObjectId,
-    first_ticket: Option<Ticket>,
+    first_ticket: Ticket,
 ) -> Result<(), WorkerError> {
     let now = ctx.store.now();
     let mut tx = ctx.store.begin("list_group").await?;
-    if let Some(first_ticket) = first_ticket {
-        let missing = tx.missing_from_listing(&basis.connection, group, first_ticket).await?;
-        let marks: Vec<MarkDue> = missing.iter().map(|user| mark(*user, DueReason::NotListed, true, now)).collect();
-        tx.mark_due(basis.connection.id, &marks).await?;
-        tx.mark_group_listed(&basis.connection, group, now).await?;
-        tx.settle_events(basis.connection.id, &[(group, first_ticket, EventOutcome::applied())]).await?;
-    }
+    let missing = tx.missing_from_listing(&basis.connection, group, first_ticket).await?;
+    let marks: Vec<MarkDue> = missing.iter().map(|user| mark(*user, DueReason::NotListed, true, now)).collect();
+    tx.mark_due(basis.connection.id, &marks).await?;
+    tx.mark_group_listed(&basis.connection, group, now).await?;
+    finish(ctx, basis, task, (group, first_ticket), tx).await
+}
+
+/// Deleted meanwhile.
+async fn gone(ctx: &Context, basis: &Basis, task: &Task, group: ObjectId) -> Result<(), WorkerError> {
+    let scope = listing::scope(&ctx.store, &basis.connection).await?;
+    let deleted = deleted_group(&ctx.store, group, &scope).await?;
+    let mut tx = ctx.store.begin("list_group").await?;
+    mark_deleted(&mut tx, basis, &deleted, &scope, ctx.store.now()).await?;
+    finish(ctx, basis, task, (group, deleted.ticket), tx).await
+}
+
+async fn finish(
+    ctx: &Context,
+    basis: &Basis,
+    task: &Task,
+    (group, ticket): (ObjectId, Ticket),
+    mut tx: Tx,
+) -> Result<(), WorkerError> {
+    tx.settle_events(basis.connection.id, &[(group, ticket, EventOutcome::applied())]).await?;
     tx.finish_task(task, &task.progress).await?;
     tx.commit().await?;
     ctx.due.notify_one();

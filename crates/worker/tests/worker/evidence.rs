@@ -99,3 +99,23 @@ async fn th08_an_id_that_nobody_has_creates_nothing() {
     assert!(world.record(nobody).await.is_none());
     world.rest().await;
 }
+
+/// G-10 c: a mapped group whose members are hidden from us is never absence.
+#[tokio::test]
+async fn g10_a_group_that_hides_its_members_takes_nobody_out() {
+    let (mut world, staff) = World::with_staff().await;
+    let ada = world.hire("Ada", &[staff]);
+    world.sync().await;
+    world.tenant.patch_group(staff, json!({ "visibility": "HiddenMembership" })).unwrap();
+    world.tenant.remove_member(staff, ada).unwrap();
+    world.notify_members(staff, &[(ada, true)]).await;
+    world.settled().await;
+    world.later(seconds(11)).await;
+    assert_eq!(world.status(ada).await, Some(Status::Active));
+
+    world.tenant.patch_group(staff, json!({ "visibility": "Private" })).unwrap();
+    world.later(minutes(16)).await;
+    world.later(seconds(11)).await;
+    assert_eq!(world.status(ada).await, Some(Status::Inactive));
+    world.rest().await;
+}

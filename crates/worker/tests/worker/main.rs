@@ -6,6 +6,7 @@ mod evidence;
 mod full_sync;
 mod matching;
 mod people;
+mod preview;
 mod scope;
 mod subscription;
 mod trouble;

@@ -7,39 +7,51 @@ use serde_json::json;
 
 use crate::world::{World, eventually, minutes, seconds};
 
-/// 401, 403, 429 and 5xx on every route: records unchanged, events wait, then are applied.
-#[tokio::test]
-async fn c5_no_status_of_graph_ever_takes_access_and_none_spends_attempts() {
-    for (status, state) in [
-        (401, ConnectionState::NeedsAttention),
-        (403, ConnectionState::NeedsAttention),
-        (429, ConnectionState::Degraded),
-        (503, ConnectionState::Degraded),
-    ] {
-        let (mut world, staff) = World::with_staff().await;
-        let ada = world.hire("Ada", &[staff]);
-        world.sync().await;
-        world.tenant.patch_user(ada, json!({ "displayName": "Ada Lovelace" })).unwrap();
-        world.sim.set_fault(Fault { status: Some(status), retry_after: Some(1), ..Fault::on("GET /users/{id}") });
-        world.notify(ada).await;
-        eventually("the connection is not in trouble", async || world.reload().await.state == state).await;
-        for _ in 0..15 {
-            world.sim.clock().advance(minutes(61));
-            world.waited().await;
-            assert_eq!(world.status(ada).await, Some(Status::Active), "after {status}");
-        }
-        assert_eq!(world.ledger().await.failed, 0, "{status} spends no attempt");
-        assert!(world.reload().await.remedy.is_some());
-
-        world.sim.clear_faults();
-        eventually("the change does not arrive after the trouble", async || {
-            world.sim.clock().advance(minutes(5));
-            world.record(ada).await.unwrap().display_name.as_deref() == Some("Ada Lovelace")
-        })
-        .await;
-        eventually("the trouble stays noted", async || world.reload().await.state == ConnectionState::Active).await;
-        world.rest().await;
+/// A status of Graph on every read: records unchanged, events wait and spend no attempt, then they are applied (C5).
+async fn trouble_takes_nothing(status: u16, state: ConnectionState) {
+    let (mut world, staff) = World::with_staff().await;
+    let ada = world.hire("Ada", &[staff]);
+    world.sync().await;
+    world.tenant.patch_user(ada, json!({ "displayName": "Ada Lovelace" })).unwrap();
+    world.sim.set_fault(Fault { status: Some(status), retry_after: Some(1), ..Fault::on("GET /users/{id}") });
+    world.notify(ada).await;
+    eventually("the connection is not in trouble", async || world.reload().await.state == state).await;
+    for _ in 0..15 {
+        world.sim.clock().advance(minutes(61));
+        world.waited().await;
+        assert_eq!(world.status(ada).await, Some(Status::Active));
     }
+    assert_eq!(world.ledger().await.failed, 0, "no attempt is spent");
+    assert!(world.reload().await.remedy.is_some());
+
+    world.sim.clear_faults();
+    eventually("the change does not arrive after the trouble", async || {
+        world.sim.clock().advance(minutes(5));
+        world.record(ada).await.unwrap().display_name.as_deref() == Some("Ada Lovelace")
+    })
+    .await;
+    eventually("the trouble stays noted", async || world.reload().await.state == ConnectionState::Active).await;
+    world.rest().await;
+}
+
+#[tokio::test]
+async fn c5_a_refused_token_takes_nobody_out() {
+    trouble_takes_nothing(401, ConnectionState::NeedsAttention).await;
+}
+
+#[tokio::test]
+async fn c5_a_missing_permission_takes_nobody_out() {
+    trouble_takes_nothing(403, ConnectionState::NeedsAttention).await;
+}
+
+#[tokio::test]
+async fn fa11_throttling_takes_nobody_out() {
+    trouble_takes_nothing(429, ConnectionState::Degraded).await;
+}
+
+#[tokio::test]
+async fn fa12_a_graph_that_fails_takes_nobody_out() {
+    trouble_takes_nothing(503, ConnectionState::Degraded).await;
 }
 
 /// FA-14: a wrong secret needs a person; with the right one work goes on without a restart.
@@ -110,5 +122,23 @@ async fn g05_every_event_has_a_status() {
     })
     .await;
     assert_eq!(world.ledger().await.failed, 0);
+    world.rest().await;
+}
+
+/// FA-30: the row names a tenant that Microsoft does not know; nothing is applied, a person is told.
+#[tokio::test]
+async fn fa30_a_connection_to_another_tenant_applies_nothing() {
+    let mut world = World::open().await;
+    let staff = world.group("Staff");
+    world.hire("Ada", &[staff]);
+    let mut wrong = crate::world::connection_to(&world.tenant);
+    wrong.name = "wrong".to_owned();
+    wrong.tenant_id = lockstep_core::ObjectId(uuid::Uuid::new_v4());
+    world.connection = world.store.add_connection(wrong).await.unwrap();
+    world.apply(vec![crate::world::employees(staff)]).await;
+    world.store.start_full_sync(world.connection.id).await.unwrap();
+    world.work();
+    eventually("the connection goes on", async || world.reload().await.state == ConnectionState::NeedsAttention).await;
+    assert_eq!(world.active().await, 0);
     world.rest().await;
 }

@@ -148,7 +148,7 @@ fn progress_bar() -> ProgressBar {
 fn show(bar: &ProgressBar, progress: &SyncProgress) {
     bar.set_length(progress.groups_total);
     bar.set_position(progress.groups_listed);
-    bar.set_message(format!("{} users, {} Graph requests", progress.users, progress.graph_requests));
+    bar.set_message(format!("{} {} users, {} Graph requests", progress.step, progress.users, progress.graph_requests));
 }
 
 fn one_line(summary: &SyncSummary) -> String {

@@ -37,8 +37,9 @@ fn shown(explanation: &Explanation) -> String {
         parts.push(output::table(&["order", "rule's group", "outcome", "why"], rows));
     }
     if !explanation.fields.is_empty() {
-        let rows =
-            explanation.fields.iter().map(|field| vec![field.name.clone(), plain(&field.value), field.source.clone()]);
+        // What Entra leaves empty is in the JSON; here it would hide what there is.
+        let filled = explanation.fields.iter().filter(|field| !field.value.is_null());
+        let rows = filled.map(|field| vec![field.name.clone(), plain(&field.value), field.source.clone()]);
         parts.push(output::table(&["field", "value", "source"], rows));
     }
     let (holds, reviews) = (explanation.holds.len(), explanation.reviews.len());

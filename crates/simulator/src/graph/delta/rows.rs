@@ -23,9 +23,7 @@ pub(super) struct Piece {
 impl Piece {
     pub fn row(&self, view: View<'_>, round: &Round, select: &Select) -> Value {
         let Some(seen) = view.any(self.id).filter(|seen| seen.life == Life::Live) else {
-            let purged = view
-                .any(self.id)
-                .is_none_or(|seen| seen.life == Life::Purged);
+            let purged = view.any(self.id).is_none_or(|seen| seen.life == Life::Purged);
             let reason = if purged { "deleted" } else { "changed" };
             return json!({"id": self.id, "@removed": {"reason": reason}});
         };
@@ -33,11 +31,8 @@ impl Piece {
         let mut row = select.show_delta(&seen, only);
         if !self.members.is_empty() {
             let current = view.members(self.id);
-            let members: Vec<Value> = self
-                .members
-                .iter()
-                .map(|member| member_row(view, *member, current.contains(member)))
-                .collect();
+            let members: Vec<Value> =
+                self.members.iter().map(|member| member_row(view, *member, current.contains(member))).collect();
             row.insert("members@delta".to_owned(), Value::Array(members));
         }
         Value::Object(row)
@@ -61,10 +56,7 @@ fn member_row(view: View<'_>, member: Uuid, present: bool) -> Value {
 
 /// Whether the round tells about members at all.
 fn tells_members(round: &Round) -> bool {
-    let asked = round
-        .select
-        .as_ref()
-        .is_none_or(|names| names.iter().any(|name| name == "members"));
+    let asked = round.select.as_ref().is_none_or(|names| names.iter().any(|name| name == "members"));
     round.kind == Kind::Group && asked
 }
 
@@ -73,37 +65,21 @@ fn wanted(round: &Round, id: Uuid) -> bool {
 }
 
 /// A page of a first round: every live object with all its members, by id.
-pub(super) fn of_everything(
-    view: View<'_>,
-    round: &Round,
-    size: usize,
-) -> (Vec<Piece>, Option<Cursor>) {
+pub(super) fn of_everything(view: View<'_>, round: &Round, size: usize) -> (Vec<Piece>, Option<Cursor>) {
     let (start, inside) = match round.cursor {
-        Cursor::After {
-            object,
-            member: None,
-        } => (Some(object), None),
-        Cursor::After {
-            object,
-            member: Some(member),
-        } => (None, Some((object, member))),
+        Cursor::After { object, member: None } => (Some(object), None),
+        Cursor::After { object, member: Some(member) } => (None, Some((object, member))),
         _ => (None, None),
     };
     let resumed = inside.and_then(|(object, _)| view.live(object));
     let start = inside.map(|(object, _)| object).or(start);
     let rest = view.all_live(round.kind, start);
     let mut page = Page::new(size);
-    for seen in resumed
-        .into_iter()
-        .chain(rest)
-        .filter(|seen| wanted(round, seen.id))
-    {
+    for seen in resumed.into_iter().chain(rest).filter(|seen| wanted(round, seen.id)) {
         if page.is_full() {
             break;
         }
-        let after = inside
-            .filter(|(object, _)| *object == seen.id)
-            .map(|(_, member)| member);
+        let after = inside.filter(|(object, _)| *object == seen.id).map(|(_, member)| member);
         page.add(&seen, members_after(view, round, seen.id, after));
     }
     page.finish(view, round)
@@ -113,10 +89,7 @@ fn members_after(view: View<'_>, round: &Round, group: Uuid, after: Option<Uuid>
     if !tells_members(round) {
         return Vec::new();
     }
-    view.live_members(group)
-        .into_iter()
-        .filter(|member| after.is_none_or(|after| *member > after))
-        .collect()
+    view.live_members(group).into_iter().filter(|member| after.is_none_or(|after| *member > after)).collect()
 }
 
 /// A page under construction, and where the next one begins.
@@ -129,12 +102,7 @@ struct Page {
 
 impl Page {
     fn new(size: usize) -> Self {
-        Self {
-            pieces: Vec::new(),
-            room: size,
-            cursor: None,
-            cut: false,
-        }
+        Self { pieces: Vec::new(), room: size, cursor: None, cut: false }
     }
 
     fn is_full(&self) -> bool {
@@ -145,27 +113,17 @@ impl Page {
         self.cut = members.len() > self.room;
         members.truncate(self.room);
         let member = members.last().copied().filter(|_| self.cut);
-        self.cursor = Some(Cursor::After {
-            object: seen.id,
-            member,
-        });
-        let piece = Piece {
-            id: seen.id,
-            members,
-            changed: None,
-        };
+        self.cursor = Some(Cursor::After { object: seen.id, member });
+        let piece = Piece { id: seen.id, members, changed: None };
         self.room = self.room.saturating_sub(piece.weight());
         self.pieces.push(piece);
     }
 
     fn finish(self, view: View<'_>, round: &Round) -> (Vec<Piece>, Option<Cursor>) {
         let more = match self.cursor {
-            Some(Cursor::After {
-                object,
-                member: None,
-            }) => view
-                .all_live(round.kind, Some(object))
-                .any(|seen| wanted(round, seen.id)),
+            Some(Cursor::After { object, member: None }) => {
+                view.all_live(round.kind, Some(object)).any(|seen| wanted(round, seen.id))
+            }
             other => other.is_some(),
         };
         (self.pieces, self.cursor.filter(|_| more))
@@ -174,29 +132,18 @@ impl Page {
 
 /// A page of a later round: each changed object once (a large change of members in slices), in the
 /// order of its first change.
-pub(super) fn of_changes(
-    view: View<'_>,
-    round: &Round,
-    from: u64,
-    size: usize,
-) -> (Vec<Piece>, Option<Cursor>) {
+pub(super) fn of_changes(view: View<'_>, round: &Round, from: u64, size: usize) -> (Vec<Piece>, Option<Cursor>) {
     let skip = match round.cursor {
         Cursor::Pieces(told) => told,
         _ => 0,
     };
-    let mut rest = pieces_of_changes(view, round, from, size)
-        .into_iter()
-        .skip(skip)
-        .peekable();
+    let mut rest = pieces_of_changes(view, round, from, size).into_iter().skip(skip).peekable();
     let (mut page, mut room) = (Vec::new(), size);
     while let Some(piece) = rest.next_if(|piece| page.is_empty() || piece.weight() <= room) {
         room = room.saturating_sub(piece.weight());
         page.push(piece);
     }
-    let next = rest
-        .peek()
-        .is_some()
-        .then_some(Cursor::Pieces(skip + page.len()));
+    let next = rest.peek().is_some().then_some(Cursor::Pieces(skip + page.len()));
     (page, next)
 }
 
@@ -228,22 +175,17 @@ fn pieces_of_changes(view: View<'_>, round: &Round, from: u64, size: usize) -> V
             }
         }
     }
-    let with_changes = order
-        .into_iter()
-        .filter_map(|id| changed.remove(&id).map(|changed| (id, changed)));
-    with_changes
-        .flat_map(|(id, changed)| slices(view, round, id, changed, size))
-        .collect()
+    let with_changes = order.into_iter().filter_map(|id| changed.remove(&id).map(|changed| (id, changed)));
+    with_changes.flat_map(|(id, changed)| slices(view, round, id, changed, size)).collect()
 }
 
 /// Whether the round's options follow this change.
 fn tracked(round: &Round, what: &What) -> bool {
     match what {
         What::Life => true,
-        What::Properties(names) => round
-            .select
-            .as_ref()
-            .is_none_or(|select| names.iter().any(|name| select.contains(name))),
+        What::Properties(names) => {
+            round.select.as_ref().is_none_or(|select| names.iter().any(|name| select.contains(name)))
+        }
         What::Member(_) => tells_members(round),
     }
 }
@@ -257,16 +199,9 @@ fn slices(view: View<'_>, round: &Round, id: Uuid, changed: Changed, size: usize
         members.dedup();
     }
     let properties = (!changed.whole).then_some(changed.properties);
-    let piece = |members: Vec<Uuid>| Piece {
-        id,
-        members,
-        changed: properties.clone(),
-    };
+    let piece = |members: Vec<Uuid>| Piece { id, members, changed: properties.clone() };
     if members.is_empty() {
         return vec![piece(Vec::new())];
     }
-    members
-        .chunks(size)
-        .map(|slice| piece(slice.to_vec()))
-        .collect()
+    members.chunks(size).map(|slice| piece(slice.to_vec())).collect()
 }
