@@ -45,6 +45,9 @@ cargo clippy --locked --workspace --all-targets -- -D warnings
 step "tests"
 cargo nextest run --locked --workspace
 
+step "Microsoft's own clients against the simulator"
+tests/microsoft_clients/run.sh
+
 step "examples in the documentation"
 cargo test --locked --workspace --doc --quiet
 

@@ -1,5 +1,6 @@
 //! The control API under `/sim`: what people and scripts use to play the administrator.
 
+mod app;
 mod groups;
 mod objects;
 mod settings;
@@ -12,7 +13,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -36,12 +37,13 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/sim/truth", get(settings::truth))
         .route("/sim/seed", post(settings::seed))
         .route("/sim/tenants", get(settings::tenants).post(settings::add_tenant))
-        .route("/sim/app", patch(settings::change_app))
-        .route("/sim/subscriptions", get(settings::subscriptions).delete(settings::lose_subscriptions))
-        .route("/sim/lifecycle", post(settings::lifecycle))
+        .route("/sim/app", patch(app::change))
+        .route("/sim/subscriptions", get(app::subscriptions).delete(app::lose_subscriptions))
+        .route("/sim/subscriptions/{id}", delete(app::lose_subscription))
+        .route("/sim/lifecycle", post(app::lifecycle))
         .route("/sim/faults", post(settings::add_fault).delete(settings::clear_faults))
         .route("/sim/clock", get(settings::clock).post(settings::set_clock))
-        .route("/sim/settings", post(settings::change))
+        .route("/sim/settings", get(settings::settings).post(settings::change))
         .route("/sim/counters", get(settings::counters).delete(settings::reset_counters))
         .route("/sim/reset", post(settings::reset))
 }

@@ -1,11 +1,11 @@
 //! The notification sender: batches what waits for the same URL, retries as Microsoft does
-//! (`graph-contract.md`, section 2, profile 2026).
+//! (`graph-contract.md`, section 2), by the profile in force.
 
 mod endpoint;
 pub(crate) mod handshake;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,18 +16,13 @@ use crate::chance::Chance;
 use crate::clock::SimClock;
 use crate::counter::Counting;
 use crate::fault::{Faults, NOTIFICATIONS, Trouble};
-use crate::sync::lock;
+use crate::settings::{DeliveryRules, Settings};
+use crate::sync::{lock, read};
+use crate::world::Surroundings;
 use endpoint::{Endpoint, State};
 
-/// The first answer must come within this (real) time.
-const FIRST_LIMIT: Duration = Duration::from_secs(3);
-/// The answer to a retry must come within this (real) time.
-const RETRY_LIMIT: Duration = Duration::from_secs(10);
 /// Retries end this much simulated time after the first attempt.
 const RETRY_BUDGET: i64 = 4 * 3600 * 1_000_000;
-/// The first pause between attempts, simulated; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// Items that come this close together (real time) share a POST.
 const COALESCE: Duration = Duration::from_millis(5);
 /// At most this many items in a POST.
@@ -42,27 +37,24 @@ pub(crate) struct Sender {
     chance: Arc<Chance>,
     faults: Arc<Faults>,
     counting: Arc<Counting>,
+    settings: Arc<RwLock<Settings>>,
     runtime: Handle,
     endpoints: Mutex<HashMap<String, Arc<Endpoint>>>,
-    /// Items queued, in flight or waiting for a retry.
+    /// Items queued, held back, in flight or waiting for a retry.
     pending: watch::Sender<usize>,
     stopped: watch::Sender<bool>,
 }
 
 impl Sender {
-    pub fn new(
-        http: reqwest::Client,
-        clock: SimClock,
-        chance: Arc<Chance>,
-        faults: Arc<Faults>,
-        counting: Arc<Counting>,
-    ) -> Self {
+    pub fn new(http: reqwest::Client, surroundings: Surroundings) -> Self {
+        let Surroundings { clock, chance, faults, counting, settings } = surroundings;
         Self {
             http,
             clock,
             chance,
             faults,
             counting,
+            settings,
             runtime: Handle::current(),
             endpoints: Mutex::default(),
             pending: watch::channel(0).0,
@@ -70,19 +62,21 @@ impl Sender {
         }
     }
 
-    /// Puts an item in the queue of its URL, with whatever the faults in force do to it.
-    pub fn enqueue(self: &Arc<Self>, url: &str, item: &Value) {
+    /// Puts an item in the queue of its URL after so much simulated time (microseconds), with
+    /// whatever the faults in force do to it.
+    pub fn notify(self: &Arc<Self>, url: &str, item: &Value, after: i64) {
         let item: Arc<str> = item.to_string().into();
         let trouble = self.faults.strike(NOTIFICATIONS, &self.chance);
         if trouble.drop {
             self.counting.notifications(|count| count.dropped += 1);
             return;
         }
+        let hold = trouble.hold + Duration::from_micros(u64::try_from(after).unwrap_or(0));
         for _ in 0..=usize::from(trouble.duplicate) {
             self.pending.send_modify(|pending| *pending += 1);
-            match self.held_back(&trouble) {
-                Duration::ZERO => self.endpoint(url).push(item.clone()),
-                pause => self.push_later(url, item.clone(), pause),
+            match (hold, self.held_back(&trouble)) {
+                (Duration::ZERO, Duration::ZERO) => self.endpoint(url).push(item.clone()),
+                (hold, pause) => self.push_later(url, item.clone(), hold, pause),
             }
         }
     }
@@ -108,12 +102,25 @@ impl Sender {
         trouble.delay + Duration::from_millis(reorder)
     }
 
-    fn push_later(self: &Arc<Self>, url: &str, item: Arc<str>, pause: Duration) {
+    /// Waits the simulated `hold` and the real `pause` first.
+    fn push_later(self: &Arc<Self>, url: &str, item: Arc<str>, hold: Duration, pause: Duration) {
         let (sender, url) = (self.clone(), url.to_owned());
+        // From now, not from whenever the task gets its turn.
+        let due = self.clock.now_micros().saturating_add(i64::try_from(hold.as_micros()).unwrap_or(i64::MAX));
         self.runtime.spawn(async move {
-            tokio::time::sleep(pause).await;
-            sender.endpoint(&url).push(item);
+            let wait = async {
+                sender.clock.sleep_until(due).await;
+                tokio::time::sleep(pause).await;
+            };
+            tokio::select! {
+                () = wait => sender.endpoint(&url).push(item),
+                () = sender.stopped() => {}
+            }
         });
+    }
+
+    fn rules(&self) -> DeliveryRules {
+        read(&self.settings).delivery_profile.rules()
     }
 
     fn endpoint(self: &Arc<Self>, url: &str) -> Arc<Endpoint> {
@@ -171,21 +178,21 @@ impl Sender {
             }
             State::Drop => return Outcome::Dropped,
         }
-        let begun = self.clock.now_micros();
-        if self.attempt(endpoint, items, FIRST_LIMIT).await {
+        let (begun, rules) = (self.clock.now_micros(), self.rules());
+        if self.attempt(endpoint, items, rules.first_limit).await {
             return Outcome::Delivered;
         }
         // Waiting for a retry must not keep others from being sent.
         drop(place);
-        let mut pause = FIRST_PAUSE;
+        let mut pause = rules.first_pause;
         while self.clock.now_micros() - begun < RETRY_BUDGET {
             self.clock.sleep(pause).await;
             let place = endpoint.place().await;
-            if self.attempt(endpoint, items, RETRY_LIMIT).await {
+            if self.attempt(endpoint, items, rules.retry_limit).await {
                 return Outcome::Delivered;
             }
             drop(place);
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(rules.longest_pause);
         }
         Outcome::Expired
     }
@@ -196,7 +203,7 @@ impl Sender {
         let post = self.http.post(&endpoint.url).header("Content-Type", "application/json; charset=utf-8");
         let answer = tokio::time::timeout(limit, post.body(body).send()).await;
         let accepted = matches!(answer, Ok(Ok(answer)) if answer.status().is_success());
-        endpoint.note(begun.elapsed(), self.clock.now_micros());
+        endpoint.note(begun.elapsed(), self.clock.now_micros(), &self.rules());
         self.counting.notifications(|count| {
             count.posts += 1;
             count.failed_posts += u64::from(!accepted);

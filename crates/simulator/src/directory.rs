@@ -6,7 +6,7 @@ mod properties;
 pub(crate) mod schema;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::sync::lock;
 use change::{Change, ChangeLog, What};
-use object::{Life, Object};
+use object::{Life, Object, Version};
 pub(crate) use properties::Properties;
 use schema::Kind;
 pub(crate) use view::{Seen, View};
@@ -46,6 +46,9 @@ pub(crate) struct Directory {
     /// Who has this address as UPN, mail or proxy address; lower case, no `smtp:`.
     addresses: HashMap<String, BTreeSet<Uuid>>,
     changes: ChangeLog,
+    /// Stages of creation that lie ahead, the next one first.
+    unfolding: VecDeque<(i64, Kind, Uuid)>,
+    users: usize,
     closures: Mutex<Vec<Closure>>,
 }
 
@@ -69,14 +72,66 @@ impl Directory {
 
     /// Adds an object; the caller has seen to a free id and name.
     pub fn create(&mut self, kind: Kind, id: Uuid, values: Map<String, Value>, now: i64) -> Event {
+        let event = self.create_silently(kind, id, values, now);
+        self.log(kind, id, What::Life, now);
+        event
+    }
+
+    fn create_silently(&mut self, kind: Kind, id: Uuid, values: Map<String, Value>, now: i64) -> Event {
         let mut properties = Properties::default();
         properties.set_all(kind, values);
         link_mail(kind, &mut properties);
         properties.shrink();
         self.index(id, &properties);
         self.objects.insert(id, Object::born(kind, properties, now));
-        self.log(kind, id, What::Life, now);
+        self.users += usize::from(kind == Kind::User);
         Event { kind, id, purged: false, member: None }
+    }
+
+    /// Adds a user that reads show as a skeleton at `appears` and whole at `complete` (microseconds,
+    /// not before `now`). Delta queries tell both stages; the directory itself is complete at once.
+    pub fn create_unfolding(
+        &mut self,
+        id: Uuid,
+        values: Map<String, Value>,
+        now: i64,
+        (appears, complete): (i64, i64),
+    ) -> Event {
+        let (kind, mut skeleton) = (Kind::User, Properties::default());
+        if let Some(upn) = values.get("userPrincipalName") {
+            skeleton.set(kind, "userPrincipalName", upn.clone());
+        }
+        let event = self.create_silently(kind, id, values, now);
+        if let Some(object) = self.objects.get_mut(&id) {
+            let properties = object.current().properties.clone();
+            *object = Object::unfolding(kind, skeleton, appears, properties, complete);
+        }
+        self.unfolding.extend([(appears, kind, id), (complete, kind, id)]);
+        self.unfolding.make_contiguous().sort_unstable();
+        self.unfold(now);
+        event
+    }
+
+    /// Whether a stage of some creation is due.
+    pub fn is_unfolding(&self, now: i64) -> bool {
+        self.unfolding.front().is_some_and(|(at, ..)| *at <= now)
+    }
+
+    /// Whether a stage of some creation lies ahead.
+    pub fn has_stages_ahead(&self) -> bool {
+        !self.unfolding.is_empty()
+    }
+
+    /// Notes the stages that have begun as changes.
+    pub fn unfold(&mut self, now: i64) {
+        while let Some((at, kind, id)) = self.unfolding.pop_front_if(|(at, ..)| *at <= now) {
+            self.changes.push(Change { at, kind, id, what: What::Life });
+        }
+    }
+
+    /// How many live users there are.
+    pub fn user_count(&self) -> usize {
+        self.users
     }
 
     /// Changes properties of a live object; `None` if they were so already.
@@ -175,8 +230,12 @@ impl Directory {
 
     fn replace(&mut self, id: Uuid, life: Life, properties: Properties, now: i64) -> Result<(), Refusal> {
         let object = self.objects.get_mut(&id).ok_or(Refusal::NotFound("object", id))?;
-        let before = object.current().properties.clone();
+        let Version { life: life_before, properties: before, .. } = object.current().clone();
         object.change(life, properties.clone(), now);
+        if object.kind == Kind::User {
+            let (was, is) = (life_before == Life::Live, life == Life::Live);
+            self.users = self.users + usize::from(is && !was) - usize::from(was && !is);
+        }
         self.unindex(id, &before);
         self.index(id, &properties);
         Ok(())
@@ -194,6 +253,7 @@ impl Directory {
     }
 
     fn log(&mut self, kind: Kind, id: Uuid, what: What, now: i64) {
+        self.unfold(now);
         self.changes.push(Change { at: now, kind, id, what });
     }
 

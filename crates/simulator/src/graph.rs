@@ -10,9 +10,11 @@ mod organization;
 mod resolve;
 pub(crate) mod route;
 mod subscriptions;
+mod trouble;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body as HttpBody, Bytes};
 use axum::extract::{OriginalUri, State};
@@ -25,13 +27,16 @@ use uuid::Uuid;
 use crate::clock::timestamp;
 use crate::directory::{Directory, View};
 use crate::fault::Trouble;
-use crate::http::Base;
+use crate::http::{Base, cut_short};
 use crate::identity::token::Grant;
+use crate::limit::Draw;
 use crate::odata::query::Query;
 use crate::sync::read;
+use crate::tenant::AppState;
 use crate::world::{TenantState, World};
 use answer::{Answer, Body, Failure, Trace};
 use route::Route;
+use trouble::{in_trouble, spoil};
 
 /// One request to Graph, from the wire or from inside a batch.
 pub(crate) struct Request {
@@ -58,6 +63,8 @@ pub(crate) struct Call<'a> {
     pub permissions: &'a [String],
     pub base: &'a str,
     pub request: &'a Request,
+    /// What goes wrong with this request.
+    pub trouble: &'a Trouble,
     /// What a lagging replica shows; `None` is now.
     pub instant: Option<i64>,
 }
@@ -77,6 +84,11 @@ impl Call<'_> {
     pub fn body(&self) -> Result<Map<String, Value>, Failure> {
         serde_json::from_slice(&self.request.body)
             .map_err(|_| Failure::new(400, "BadRequest", "Unable to read JSON request payload."))
+    }
+
+    /// As `x-ms-throttle-scope` names it.
+    fn throttle_scope(&self) -> String {
+        format!("Tenant_Application/ReadWrite/{}/{}", self.tenant.app.client_id, self.tenant.id)
     }
 
     pub fn context(&self, what: &str) -> String {
@@ -110,7 +122,7 @@ pub(crate) async fn serve(
     world.counting.request(name);
     let trouble = world.faults.strike(name, &world.chance);
     let answer = match (trouble.status, route) {
-        (Some(status), _) => in_trouble(status, &trouble, &trace, true),
+        (Some(status), _) => in_trouble(status, name, &trouble, &trace, true),
         (None, None) => unknown_route(&request).answer(&trace),
         (None, Some(route)) => {
             let grant = authenticate(&world, text("Authorization"));
@@ -121,7 +133,7 @@ pub(crate) async fn serve(
         }
     };
     // After the answer is made: a slow answer tells an old state, as on a real network.
-    tokio::time::sleep(world.latency() + trouble.delay).await;
+    tokio::time::sleep(Duration::from_millis(world.settings().latency_ms) + trouble.delay).await;
     respond(answer, &trace, trouble.drop)
 }
 
@@ -150,16 +162,37 @@ async fn answer_one(
     trouble: &Trouble,
     trace: &Trace,
 ) -> Answer {
-    let lag = i64::try_from(trouble.lag.as_micros()).unwrap_or(i64::MAX);
-    let instant = (lag > 0).then(|| world.clock.now_micros() - lag);
-    let call = Call { world, tenant: &grant.tenant, permissions: &grant.permissions, base, request, instant };
+    let (tenant, now) = (&*grant.tenant, world.clock.now_micros());
+    tenant.unfold(now);
+    let instant = instant(tenant, trouble, now);
+    let call = Call { world, tenant, permissions: &grant.permissions, base, request, trouble, instant };
     let units = route.units(&request.query);
     world.counting.units(route.name(), units);
-    let answered = match route.permitted(&grant.permissions) {
-        true => dispatch(&call, route).await,
-        false => Err(Failure::denied()),
+    let draw = draw(&call, units, now);
+    let answered = match draw.and_then(|draw| draw.wait) {
+        Some(seconds) => Err(Failure::throttled(&call.throttle_scope()).with_header("Retry-After", seconds)),
+        None if !route.permitted(&grant.permissions) => Err(Failure::denied()),
+        None => dispatch(&call, route).await,
     };
-    answered.unwrap_or_else(|failure| failure.answer(trace)).with_header("x-ms-resource-unit", units)
+    let answer = answered.unwrap_or_else(|failure| failure.answer(trace)).with_header("x-ms-resource-unit", units);
+    let used = draw.map(|draw| draw.share.min(1.8)).filter(|share| *share >= 0.8);
+    let answer = match used {
+        Some(share) => answer.with_header("x-ms-throttle-limit-percentage", format!("{share:.1}")),
+        None => answer,
+    };
+    spoil(answer, &call)
+}
+
+/// What a read shows: now, unless a replica lags or some user is not yet complete.
+fn instant(tenant: &TenantState, trouble: &Trouble, now: i64) -> Option<i64> {
+    let lag = i64::try_from(trouble.lag.as_micros()).unwrap_or(i64::MAX);
+    (lag > 0 || read(&tenant.directory).has_stages_ahead()).then(|| now.saturating_sub(lag))
+}
+
+/// Takes the units from the app's allowance, where limits are enforced.
+fn draw(call: &Call<'_>, units: u64, now: i64) -> Option<Draw> {
+    let enforced = call.world.settings().enforce_limits;
+    enforced.then(|| call.tenant.bucket.draw(units, read(&call.tenant.directory).user_count(), now))
 }
 
 async fn dispatch(call: &Call<'_>, route: Route) -> Result<Answer, Failure> {
@@ -193,7 +226,11 @@ fn authenticate(world: &World, authorization: Option<&str>) -> Result<Grant, Fai
     let token = authorization.and_then(|header| header.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
     let grant = world.tokens.lookup(token.ok_or_else(Failure::no_token)?).ok_or_else(Failure::invalid_token)?;
-    if grant.expires <= world.clock.now_micros() { Err(Failure::expired_token()) } else { Ok(grant) }
+    if grant.expires <= world.clock.now_micros() {
+        return Err(Failure::expired_token());
+    }
+    let removed = *read(&grant.tenant.app_state) == AppState::Removed;
+    if removed { Err(Failure::identity_not_found()) } else { Ok(grant) }
 }
 
 fn unknown_route(request: &Request) -> Failure {
@@ -201,29 +238,11 @@ fn unknown_route(request: &Request) -> Failure {
     Failure::new(400, "BadRequest", format!("Resource not found for the segment '{segment}'."))
 }
 
-/// The answer a fault asks for. A 5xx comes from a proxy in front of Graph and is HTML, except
-/// inside a batch.
-fn in_trouble(status: u16, trouble: &Trouble, trace: &Trace, alone: bool) -> Answer {
-    let answer = match status {
-        429 => Failure::throttled("Tenant_Application/ReadWrite").answer(trace),
-        500.. if alone => Answer::html(status),
-        503 => Failure::unavailable().answer(trace),
-        401 => Failure::expired_token().answer(trace),
-        403 => Failure::denied().answer(trace),
-        404 => Failure::not_found(Uuid::nil()).answer(trace),
-        410 => Failure::resync_required().answer(trace),
-        other => Failure::new(other, "UnknownError", "").answer(trace),
-    };
-    match trouble.retry_after {
-        Some(seconds) => answer.with_header("Retry-After", seconds),
-        None => answer,
-    }
-}
-
 /// The answer on the wire; `cut` ends it in the middle of the body.
 fn respond(answer: Answer, trace: &Trace, cut: bool) -> Response {
     let (kind, text) = match answer.body {
         Body::Json(value) => (Some("application/json;odata.metadata=minimal;charset=utf-8"), value.to_string()),
+        Body::Raw(text) => (Some("application/json;odata.metadata=minimal;charset=utf-8"), text),
         Body::Html(html) => (Some("text/html; charset=utf-8"), html),
         Body::Empty => (None, String::new()),
     };
@@ -244,10 +263,4 @@ fn respond(answer: Answer, trace: &Trace, cut: bool) -> Response {
         }
     }
     response
-}
-
-fn cut_short(text: String) -> HttpBody {
-    let half = text.len() / 2;
-    let pieces = [Ok(Bytes::from(text).slice(..half)), Err(std::io::Error::other("cut short on purpose"))];
-    HttpBody::from_stream(futures::stream::iter(pieces))
 }

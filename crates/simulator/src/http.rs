@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::header::HOST;
 use axum::http::request::Parts;
@@ -31,6 +32,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Base {
         let host = host.or(parts.uri.authority().map(|authority| authority.as_str()));
         Ok(Self(format!("{scheme}://{}", host.unwrap_or("localhost"))))
     }
+}
+
+/// A body that ends in its middle, as when a connection breaks.
+pub(crate) fn cut_short(text: String) -> Body {
+    let half = text.len() / 2;
+    let pieces = [Ok(Bytes::from(text).slice(..half)), Err(std::io::Error::other("cut short on purpose"))];
+    Body::from_stream(futures::stream::iter(pieces))
 }
 
 /// Everything one listener serves.

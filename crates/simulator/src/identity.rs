@@ -1,5 +1,7 @@
 //! The identity platform: tokens, and the documents that say where to get them.
 
+mod assertion;
+pub(crate) mod certificate;
 pub(crate) mod error;
 pub(crate) mod token;
 

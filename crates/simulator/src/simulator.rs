@@ -1,7 +1,7 @@
 //! The running simulator and its handle.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,10 +20,11 @@ use crate::fault::{Fault, Faults};
 use crate::http::{Scheme, router};
 use crate::new_object::TenantSpec;
 use crate::retention;
-use crate::sync::lock;
+use crate::settings::Settings;
+use crate::sync::{lock, write};
 use crate::tenant::Tenant;
 use crate::tls;
-use crate::world::{TenantState, World};
+use crate::world::{Surroundings, TenantState, World};
 
 /// How long open connections have to finish when the simulator stops.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -95,10 +96,10 @@ impl Simulator {
     pub async fn start(config: SimulatorConfig) -> Result<Simulator, SimulatorError> {
         let chance = Arc::new(Chance::seeded(config.seed));
         let (faults, counting) = (Arc::new(Faults::default()), Arc::new(Counting::default()));
-        let sender =
-            Sender::new(sender_client()?, config.clock.clone(), chance.clone(), faults.clone(), counting.clone());
-        let world = Arc::new(World::new(config.clock, chance, faults, counting, sender));
-        world.set_latency(config.latency);
+        let settings = Arc::new(RwLock::new(Settings { latency_ms: millis(config.latency), ..Settings::default() }));
+        let surroundings = Surroundings { clock: config.clock, chance, faults, counting, settings };
+        let sender = Sender::new(sender_client()?, surroundings.clone());
+        let world = Arc::new(World::new(surroundings, sender));
         let default_tenant = world.add_tenant(TenantSpec::default());
         tokio::spawn(retention::keep(world.clone()));
         let http = serve_http(config.bind, router(world.clone(), Scheme("http")))?;
@@ -151,17 +152,27 @@ impl Simulator {
 
     /// Changes what is added to every Graph answer, in real time.
     pub fn set_latency(&self, latency: Duration) {
-        self.world().set_latency(latency);
+        self.change_settings(|settings| settings.latency_ms = millis(latency));
     }
 
     /// Changes how `@removed` is written inside notifications from now on.
     pub fn set_removed_form(&self, form: RemovedForm) {
-        *lock(&self.world().removed_form) = form;
+        self.change_settings(|settings| settings.removed_form = form);
     }
 
     /// Changes how many rows a delta page holds; 200 at start.
     pub fn set_delta_page(&self, rows: usize) {
-        self.world().set_delta_page(rows);
+        self.change_settings(|settings| settings.delta_page = rows);
+    }
+
+    /// How this Microsoft behaves now.
+    pub fn settings(&self) -> Settings {
+        self.world().settings()
+    }
+
+    /// Changes how this Microsoft behaves from now on.
+    pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut write(&self.world().settings));
     }
 
     /// Requests and resource units by route since the last reset, all tenants together.
@@ -174,7 +185,7 @@ impl Simulator {
         self.world().counting.reset();
     }
 
-    /// Resolves when no notification is queued, in flight or waiting for a retry.
+    /// Resolves when no notification is queued, held back, in flight or waiting for a retry.
     pub async fn deliveries_idle(&self) {
         self.world().sender.idle().await;
     }
@@ -202,6 +213,10 @@ impl Listener {
             let _ = task.await;
         }
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Binds before it returns, so that the address is known and answers at once.

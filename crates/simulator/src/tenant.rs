@@ -1,5 +1,7 @@
 //! A handle to one tenant: what an administrator would do in the portal.
 
+mod app;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -15,6 +17,7 @@ use crate::new_object::{NewGroup, NewUser, complete_group, complete_user, local_
 use crate::subscription::{LifecycleEvent, Subscription};
 use crate::sync::{lock, read, write};
 use crate::world::{TenantState, World};
+pub use app::AppState;
 
 /// A user as an all-knowing observer sees it, lag and faults aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,26 +62,6 @@ impl Tenant {
     /// The verified default domain, e.g. `contoso.example`.
     pub fn domain(&self) -> String {
         self.state.spec.domain.clone()
-    }
-
-    /// The app registration's id.
-    pub fn client_id(&self) -> Uuid {
-        self.state.app.client_id
-    }
-
-    /// The app registration's secret.
-    pub fn client_secret(&self) -> String {
-        read(&self.state.secret).clone()
-    }
-
-    /// Replaces the app registration's secret; tokens already given out stay good.
-    pub fn set_client_secret(&self, secret: &str) {
-        secret.clone_into(&mut write(&self.state.secret));
-    }
-
-    /// Consents to exactly these application permissions; seen in tokens given out from now on.
-    pub fn set_permissions(&self, permissions: Vec<String>) {
-        *write(&self.state.permissions) = permissions;
     }
 
     /// Creates a user.
@@ -196,17 +179,6 @@ impl Tenant {
         crate::seed::fill(&self.world, &self.state, users, in_groups, groups)
     }
 
-    /// The ids of the live subscriptions.
-    pub fn subscriptions(&self) -> Vec<Uuid> {
-        let live = self.state.live_subscriptions(self.world.clock.now_micros());
-        live.into_iter().map(|subscription| subscription.id).collect()
-    }
-
-    /// Forgets all subscriptions without telling anyone, as has been seen in the field.
-    pub fn lose_subscriptions(&self) {
-        lock(&self.state.subscriptions).clear();
-    }
-
     /// Sends a lifecycle notification about a live subscription.
     ///
     /// # Errors
@@ -243,12 +215,28 @@ impl Tenant {
     fn add(&self, directory: &mut Directory, kind: Kind, properties: Map<String, Value>) -> Uuid {
         let (id, now) = (self.world.chance.id(), self.world.clock.now_micros());
         let properties = match kind {
-            Kind::User => complete_user(properties, now),
+            Kind::User => return self.add_user(directory, id, complete_user(properties, now), now),
             Kind::Group => complete_group(properties, now),
             Kind::Device => properties,
         };
         let event = directory.create(kind, id, properties, now);
         self.world.announce(&self.state, &event, now);
+        id
+    }
+
+    /// At once, or in stages of which each is announced.
+    fn add_user(&self, directory: &mut Directory, id: Uuid, properties: Map<String, Value>, now: i64) -> Uuid {
+        let Some((appears, complete)) = self.world.settings().staged_creation_ms.micros() else {
+            let event = directory.create(Kind::User, id, properties, now);
+            self.world.announce(&self.state, &event, now);
+            return id;
+        };
+        let event = directory.create_unfolding(id, properties, now, (now + appears, now + complete));
+        let mut stages = vec![0, appears, complete];
+        stages.dedup();
+        for stage in stages {
+            self.world.announce_later(&self.state, &event, now, now + stage);
+        }
         id
     }
 

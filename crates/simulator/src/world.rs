@@ -1,7 +1,6 @@
 //! What the listeners, the handles and the sender share.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -13,18 +12,28 @@ use crate::counter::Counting;
 use crate::delivery::Sender;
 use crate::directory::{Directory, Event};
 use crate::fault::Faults;
+use crate::identity::certificate::Certificate;
 use crate::identity::token::Tokens;
+use crate::limit::Bucket;
 use crate::new_object::TenantSpec;
-use crate::simulator::RemovedForm;
+use crate::settings::Settings;
 use crate::subscription::{LifecycleEvent, Subscription};
 use crate::sync::{lock, read, write};
+use crate::tenant::AppState;
 
 /// What an app needs for everything Lockstep reads.
 const DEFAULT_PERMISSIONS: [&str; 5] =
     ["User.Read.All", "Group.Read.All", "GroupMember.Read.All", "Directory.Read.All", "Application.Read.All"];
 
-/// Rows of a delta page, unless set otherwise.
-const DELTA_PAGE: usize = 200;
+/// What everything in one simulator goes by.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub clock: SimClock,
+    pub chance: Arc<Chance>,
+    pub faults: Arc<Faults>,
+    pub counting: Arc<Counting>,
+    pub settings: Arc<RwLock<Settings>>,
+}
 
 /// Everything of one simulator.
 pub(crate) struct World {
@@ -32,11 +41,9 @@ pub(crate) struct World {
     pub chance: Arc<Chance>,
     pub faults: Arc<Faults>,
     pub counting: Arc<Counting>,
+    pub settings: Arc<RwLock<Settings>>,
     pub sender: Arc<Sender>,
     pub tokens: Tokens,
-    pub removed_form: Mutex<RemovedForm>,
-    delta_page: AtomicUsize,
-    latency_micros: AtomicU64,
     tenants: RwLock<Vec<Arc<TenantState>>>,
 }
 
@@ -46,9 +53,15 @@ pub(crate) struct TenantState {
     pub spec: TenantSpec,
     pub app: App,
     pub secret: RwLock<String>,
+    pub certificates: RwLock<Vec<Certificate>>,
+    /// The `jti` of assertions already used, and when they end (microseconds).
+    pub used_assertions: Mutex<HashMap<String, i64>>,
+    pub app_state: RwLock<AppState>,
+    pub token_lifetime: RwLock<Duration>,
     pub permissions: RwLock<Vec<String>>,
     pub directory: RwLock<Directory>,
     pub subscriptions: Mutex<BTreeMap<Uuid, Subscription>>,
+    pub bucket: Bucket,
 }
 
 /// The ids of an app registration.
@@ -60,42 +73,23 @@ pub(crate) struct App {
 }
 
 impl World {
-    pub fn new(
-        clock: SimClock,
-        chance: Arc<Chance>,
-        faults: Arc<Faults>,
-        counting: Arc<Counting>,
-        sender: Sender,
-    ) -> Self {
+    pub fn new(surroundings: Surroundings, sender: Sender) -> Self {
+        let Surroundings { clock, chance, faults, counting, settings } = surroundings;
+        let sender = Arc::new(sender);
         Self {
             clock,
             chance,
             faults,
             counting,
-            sender: Arc::new(sender),
+            settings,
+            sender,
             tokens: Tokens::default(),
-            removed_form: Mutex::default(),
-            delta_page: AtomicUsize::new(DELTA_PAGE),
-            latency_micros: AtomicU64::new(0),
             tenants: RwLock::default(),
         }
     }
 
-    pub fn latency(&self) -> Duration {
-        Duration::from_micros(self.latency_micros.load(Ordering::Relaxed))
-    }
-
-    pub fn set_latency(&self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.latency_micros.store(micros, Ordering::Relaxed);
-    }
-
-    pub fn delta_page(&self) -> usize {
-        self.delta_page.load(Ordering::Relaxed)
-    }
-
-    pub fn set_delta_page(&self, rows: usize) {
-        self.delta_page.store(rows.max(1), Ordering::Relaxed);
+    pub fn settings(&self) -> Settings {
+        read(&self.settings).clone()
     }
 
     pub fn add_tenant(&self, spec: TenantSpec) -> Arc<TenantState> {
@@ -108,12 +102,17 @@ impl World {
         };
         let tenant = Arc::new(TenantState {
             id: self.chance.id(),
+            token_lifetime: RwLock::new(spec.token_lifetime),
             spec,
             app,
             secret: RwLock::new(secret),
+            certificates: RwLock::default(),
+            used_assertions: Mutex::default(),
+            app_state: RwLock::default(),
             permissions: RwLock::new(DEFAULT_PERMISSIONS.map(str::to_owned).to_vec()),
             directory: RwLock::default(),
             subscriptions: Mutex::default(),
+            bucket: Bucket::default(),
         });
         write(&self.tenants).push(tenant.clone());
         tenant
@@ -138,11 +137,20 @@ impl World {
 
     /// Queues what the tenant's subscribers are told about this event.
     pub fn announce(&self, tenant: &TenantState, event: &Event, now: i64) {
-        let form = *lock(&self.removed_form);
+        self.announce_later(tenant, event, now, now);
+    }
+
+    /// The same, but it is sent only at that instant (microseconds).
+    pub fn announce_later(&self, tenant: &TenantState, event: &Event, now: i64, at: i64) {
+        let settings = self.settings();
         let interested: Vec<Subscription> =
             tenant.live_subscriptions(now).into_iter().filter(|subscription| subscription.wants(event)).collect();
         for subscription in interested {
-            self.sender.enqueue(&subscription.notification_url, &subscription.item(tenant.id, event, form));
+            let url = &subscription.notification_url;
+            match settings.notifications {
+                true => self.sender.notify(url, &subscription.item(tenant.id, event, settings.removed_form), at - now),
+                false => self.counting.notifications(|count| count.dropped += 1),
+            }
         }
     }
 
@@ -150,7 +158,7 @@ impl World {
     pub fn announce_lifecycle(&self, tenant: &TenantState, subscription: &Subscription, event: LifecycleEvent) -> bool {
         let item = subscription.lifecycle_item(tenant.id, event);
         let url = subscription.lifecycle_url.as_deref();
-        url.map(|url| self.sender.enqueue(url, &item)).is_some()
+        url.map(|url| self.sender.notify(url, &item, 0)).is_some()
     }
 }
 
@@ -166,6 +174,14 @@ impl TenantState {
     pub fn reset(&self) {
         *write(&self.directory) = Directory::default();
         lock(&self.subscriptions).clear();
+        self.bucket.empty();
+    }
+
+    /// Lets the next stage of new users begin where it is due.
+    pub fn unfold(&self, now: i64) {
+        if read(&self.directory).is_unfolding(now) {
+            write(&self.directory).unfold(now);
+        }
     }
 }
 

@@ -8,8 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use uuid::Uuid;
+use serde_json::{Map, Value, json};
 
 use super::{Answered, Chosen, ControlError, read_body};
 use crate::clock::timestamp;
@@ -17,9 +16,8 @@ use crate::counter::Counters;
 use crate::fault::Fault;
 use crate::http::Base;
 use crate::new_object::TenantSpec;
-use crate::simulator::RemovedForm;
-use crate::subscription::LifecycleEvent;
-use crate::sync::lock;
+use crate::settings::Settings;
+use crate::sync::write;
 use crate::tenant::{Tenant, TruthUser};
 use crate::world::World;
 
@@ -93,53 +91,13 @@ pub(super) async fn add_tenant(State(world): Shared, base: Base, body: Bytes) ->
     Ok((StatusCode::CREATED, Json(described(&tenant, &base))))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AppChange {
-    client_secret: Option<String>,
-    permissions: Option<Vec<String>>,
-}
-
-/// `PATCH /sim/app`: rotate the secret, or consent to other permissions.
-pub(super) async fn change_app(Chosen(tenant): Chosen, body: Bytes) -> Answered<StatusCode> {
-    let change: AppChange = read_body(&body)?;
-    if let Some(secret) = change.client_secret {
-        tenant.set_client_secret(&secret);
-    }
-    if let Some(permissions) = change.permissions {
-        tenant.set_permissions(permissions);
-    }
-    Ok(StatusCode::NO_CONTENT)
-}
-
-pub(super) async fn subscriptions(State(world): Shared, Chosen(tenant): Chosen) -> Json<Vec<Value>> {
-    let live = tenant.state().live_subscriptions(world.clock.now_micros());
-    let app = &tenant.state().app;
-    Json(live.iter().map(|subscription| subscription.show(app.client_id, app.service_principal, false)).collect())
-}
-
-pub(super) async fn lose_subscriptions(Chosen(tenant): Chosen) -> StatusCode {
-    tenant.lose_subscriptions();
-    StatusCode::NO_CONTENT
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Lifecycle {
-    subscription: Uuid,
-    event: LifecycleEvent,
-}
-
-pub(super) async fn lifecycle(Chosen(tenant): Chosen, body: Bytes) -> Answered<StatusCode> {
-    let wanted: Lifecycle = read_body(&body)?;
-    tenant.send_lifecycle(wanted.subscription, wanted.event)?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
 pub(super) async fn add_fault(State(world): Shared, body: Bytes) -> Answered<(StatusCode, Json<Fault>)> {
     let fault: Fault = read_body(&body)?;
     if !(0.0..=1.0).contains(&fault.probability) {
         return Err(ControlError::bad("probability must be between 0 and 1"));
+    }
+    if fault.share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+        return Err(ControlError::bad("share must be between 0 and 1"));
     }
     if !fault.can_strike() {
         return Err(ControlError::bad(format!(
@@ -179,26 +137,21 @@ pub(super) async fn set_clock(State(world): Shared, body: Bytes) -> Answered<Jso
     Ok(clock(State(world)).await)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SettingsChange {
-    latency_ms: Option<u64>,
-    removed_form: Option<RemovedForm>,
-    delta_page: Option<usize>,
+/// `GET /sim/settings`
+pub(super) async fn settings(State(world): Shared) -> Json<Settings> {
+    Json(world.settings())
 }
 
-/// `POST /sim/settings`: latency of Graph, the form of `@removed`, the size of a delta page.
+/// `POST /sim/settings`: any of the fields of [`Settings`]; the others stay as they are.
 pub(super) async fn change(State(world): Shared, body: Bytes) -> Answered<StatusCode> {
-    let change: SettingsChange = read_body(&body)?;
-    if let Some(latency) = change.latency_ms {
-        world.set_latency(Duration::from_millis(latency));
+    let change: Map<String, Value> = read_body(&body)?;
+    let mut settings = write(&world.settings);
+    let mut merged = serde_json::to_value(&*settings).unwrap_or_default();
+    if let Value::Object(merged) = &mut merged {
+        merged.extend(change);
     }
-    if let Some(form) = change.removed_form {
-        *lock(&world.removed_form) = form;
-    }
-    if let Some(rows) = change.delta_page {
-        world.set_delta_page(rows);
-    }
+    *settings = serde_json::from_value(merged)
+        .map_err(|error| ControlError::bad(format!("the settings are not as expected: {error}")))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::settings::DeliveryRules;
 use crate::sync::lock;
 
 /// POSTs in flight at one endpoint.
 const IN_FLIGHT: usize = 32;
-/// Answers slower than this count as slow, and as very slow.
-const SLOW: Duration = Duration::from_secs(3);
-const VERY_SLOW: Duration = Duration::from_secs(10);
-/// How far back answers count, and how long a state lasts; simulated microseconds.
+/// How far back answers count, and how long an endpoint loses what comes; simulated microseconds.
 const WINDOW: i64 = 10 * 60 * 1_000_000;
 /// Fewer answers than this in the window say nothing.
 const ENOUGH: usize = 100;
@@ -91,21 +89,21 @@ impl Endpoint {
     }
 
     /// Notes how long an answer (or its absence) took.
-    pub fn note(&self, took: Duration, now: i64) {
+    pub fn note(&self, took: Duration, now: i64, rules: &DeliveryRules) {
         let mut record = lock(&self.record);
         while record.answers.front().is_some_and(|(at, _)| *at < now - WINDOW) {
             record.answers.pop_front();
         }
         record.answers.push_back((now, took));
-        if took < SLOW || record.answers.len() < ENOUGH {
+        if took < rules.slow || record.answers.len() < ENOUGH {
             return;
         }
         let over = |limit: Duration| record.answers.iter().filter(|(_, took)| *took >= limit).count();
-        let (slow, very_slow, all) = (over(SLOW), over(VERY_SLOW), record.answers.len());
+        let (slow, very_slow, all) = (over(rules.slow), over(rules.very_slow), record.answers.len());
         if very_slow * 100 > all * 15 {
             record.drop_until = now + WINDOW;
         } else if slow * 100 > all * 10 {
-            record.slow_until = now + WINDOW;
+            record.slow_until = now + i64::try_from(rules.slow_pause.as_micros()).unwrap_or(WINDOW);
         }
     }
 }
@@ -113,28 +111,41 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::DeliveryProfile;
 
-    fn endpoint_after(quick: usize, slow: usize, took: Duration) -> Endpoint {
-        let endpoint = Endpoint::new("http://127.0.0.1/");
-        (0..quick).for_each(|_| endpoint.note(Duration::from_millis(5), 0));
-        (0..slow).for_each(|_| endpoint.note(took, 0));
+    fn endpoint_after(profile: DeliveryProfile, quick: usize, slow: usize, took: Duration) -> Endpoint {
+        let (endpoint, rules) = (Endpoint::new("http://127.0.0.1/"), profile.rules());
+        (0..quick).for_each(|_| endpoint.note(Duration::from_millis(5), 0, &rules));
+        (0..slow).for_each(|_| endpoint.note(took, 0, &rules));
         endpoint
     }
 
     #[test]
     fn over_a_tenth_slow_means_new_notifications_wait_ten_minutes() {
-        let endpoint = endpoint_after(95, 12, Duration::from_secs(4));
+        let endpoint = endpoint_after(DeliveryProfile::Of2026, 95, 12, Duration::from_secs(4));
         assert_eq!(endpoint.state(1), State::Slow { until: WINDOW });
         assert_eq!(endpoint.state(WINDOW), State::Healthy);
     }
 
     #[test]
     fn over_fifteen_percent_very_slow_means_notifications_are_lost() {
-        assert_eq!(endpoint_after(95, 20, Duration::from_secs(11)).state(1), State::Drop);
+        let endpoint = endpoint_after(DeliveryProfile::Of2026, 95, 20, Duration::from_secs(11));
+        assert_eq!(endpoint.state(1), State::Drop);
+        assert_eq!(endpoint.state(WINDOW), State::Healthy);
     }
 
     #[test]
     fn a_few_slow_answers_change_nothing() {
-        assert_eq!(endpoint_after(0, 5, Duration::from_secs(4)).state(1), State::Healthy);
+        let endpoint = endpoint_after(DeliveryProfile::Of2026, 0, 5, Duration::from_secs(4));
+        assert_eq!(endpoint.state(1), State::Healthy);
+    }
+
+    #[test]
+    fn the_older_rules_wait_shorter_and_lose_sooner() {
+        let (slow, short) = (Duration::from_secs(4), 10 * 1_000_000);
+        let of_2025 = endpoint_after(DeliveryProfile::Of2025, 95, 12, slow);
+        assert_eq!(of_2025.state(1), State::Slow { until: short });
+        let of_2023 = endpoint_after(DeliveryProfile::Of2023, 95, 20, slow);
+        assert_eq!(of_2023.state(1), State::Drop);
     }
 }

@@ -35,6 +35,7 @@ pub(crate) struct ChangeLog {
 }
 
 impl ChangeLog {
+    /// Adds the newest change: none may be older than those before it.
     pub fn push(&mut self, change: Change) {
         let now = change.at;
         while self.changes.front().is_some_and(|oldest| oldest.at < now - TOKEN_LIFETIME) {
@@ -49,6 +50,12 @@ impl ChangeLog {
         let unseen =
             instant.map_or(0, |instant| self.changes.iter().rev().take_while(|change| change.at > instant).count());
         self.forgotten + (self.changes.len() - unseen) as u64
+    }
+
+    /// When the change of this number was made; `None` if it is forgotten or there is none.
+    pub fn made_at(&self, number: u64) -> Option<i64> {
+        let index = number.checked_sub(self.forgotten + 1)?;
+        self.changes.get(usize::try_from(index).ok()?).map(|change| change.at)
     }
 
     /// Changes `from` (exclusive) to `to` (inclusive).

@@ -44,6 +44,13 @@ impl Object {
         Self { kind, versions, members: Edges::default(), parents: Edges::default() }
     }
 
+    /// An object that appears as a skeleton first; both instants may lie ahead.
+    pub fn unfolding(kind: Kind, skeleton: Properties, appears: i64, properties: Properties, complete: i64) -> Self {
+        let live = |since, properties| Version { since, life: Life::Live, properties };
+        let versions = vec![live(appears, skeleton), live(complete, properties)];
+        Self { kind, versions, members: Edges::default(), parents: Edges::default() }
+    }
+
     pub fn current(&self) -> &Version {
         &self.versions[self.versions.len() - 1]
     }
@@ -59,6 +66,8 @@ impl Object {
     pub fn change(&mut self, life: Life, properties: Properties, now: i64) {
         let forgotten = self.versions.iter().skip(1).take_while(|next| next.since < now - REMEMBERED).count();
         self.versions.drain(..forgotten);
+        // A change ends the stages of creation that lie ahead.
+        self.versions.retain(|version| version.since <= now);
         self.versions.push(Version { since: now, life, properties });
     }
 }

@@ -34,6 +34,11 @@ impl<'a> View<'a> {
         Self { directory, instant }
     }
 
+    /// The same, but not older than that instant.
+    pub fn not_before(self, instant: Option<i64>) -> Self {
+        Self { instant: self.instant.map(|shown| shown.max(instant.unwrap_or(i64::MIN))), ..self }
+    }
+
     pub fn directory(&self) -> &'a Directory {
         self.directory
     }

@@ -17,6 +17,8 @@ pub(crate) struct Answer {
 pub(crate) enum Body {
     Json(Value),
     Html(String),
+    /// Says it is JSON, and is whatever this is.
+    Raw(String),
     Empty,
 }
 
@@ -95,6 +97,15 @@ impl Failure {
 
     pub fn expired_token() -> Self {
         Self::new(401, "InvalidAuthenticationToken", "Lifetime validation failed, the token is expired.")
+    }
+
+    /// The app's service principal is gone from the tenant.
+    pub fn identity_not_found() -> Self {
+        Self::new(
+            401,
+            "Authorization_IdentityNotFound",
+            "The identity of the calling application could not be established.",
+        )
     }
 
     pub fn invalid_token() -> Self {

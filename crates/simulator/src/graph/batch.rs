@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Body, Failure, Trace};
 use super::route::Route;
-use super::{Request, answer_one, in_trouble, unknown_route};
+use super::trouble::in_trouble;
+use super::{Request, answer_one, unknown_route};
 use crate::identity::token::Grant;
 use crate::odata::query::Query;
 use crate::world::World;
@@ -89,7 +90,7 @@ impl Outer<'_> {
         self.world.counting.inner_request(name);
         let trouble = self.world.faults.strike(name, &self.world.chance);
         let answer = match (trouble.status, route) {
-            (Some(status), _) => in_trouble(status, &trouble, self.trace, false),
+            (Some(status), _) => in_trouble(status, name, &trouble, self.trace, false),
             (None, None) => unknown_route(&request).answer(self.trace),
             (None, Some(route)) => {
                 answer_one(self.world, self.grant, self.base, &request, route, &trouble, self.trace).await
@@ -128,6 +129,10 @@ fn response(id: String, answer: Answer) -> Value {
         Body::Html(html) => {
             headers.insert("Content-Type".to_owned(), json!("text/html"));
             response["body"] = json!(html);
+        }
+        Body::Raw(text) => {
+            headers.insert("Content-Type".to_owned(), json!("application/json"));
+            response["body"] = json!(text);
         }
         Body::Empty => {}
     }

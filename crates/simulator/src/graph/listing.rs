@@ -6,27 +6,33 @@ use uuid::Uuid;
 
 use super::Call;
 use super::answer::{Answer, Failure};
+use crate::fault::Twist;
 use crate::odata::query::{read_token, token};
 
 /// What a `$skiptoken` carries: where the last page ended.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Continuation {
-    after: Uuid,
+    after: Option<Uuid>,
+    /// The last page was an empty one ([`Twist::EmptyPage`]), so this one is not.
+    paused: bool,
 }
 
-/// The id the last page ended with.
-pub(super) fn after(call: &Call<'_>) -> Result<Option<Uuid>, Failure> {
+fn continuation(call: &Call<'_>) -> Result<Continuation, Failure> {
     let Some(text) = call.query().get("$skiptoken") else {
-        return Ok(None);
+        return Ok(Continuation::default());
     };
-    let continuation: Continuation = read_token(text).map_err(|_| {
+    read_token(text).map_err(|_| {
         Failure::new(
             400,
             "Directory_ExpiredPageToken",
             "The specified page token value has expired and can no longer be included in your request.",
         )
-    })?;
-    Ok(Some(continuation.after))
+    })
+}
+
+/// The id the last page ended with.
+pub(super) fn after(call: &Call<'_>) -> Result<Option<Uuid>, Failure> {
+    continuation(call).map(|continuation| continuation.after)
 }
 
 /// One page of the rest, which is ordered by id and begins after [`after`].
@@ -35,7 +41,13 @@ pub(super) fn page(
     context: &str,
     rest: impl Iterator<Item = (Uuid, Value)>,
 ) -> Result<Answer, Failure> {
-    let top = call.query().top()?;
+    let (top, before) = (call.query().top()?, continuation(call)?);
+    let mut body = json!({"@odata.context": call.context(context)});
+    if call.trouble.has(Twist::EmptyPage) && !before.paused {
+        body["@odata.nextLink"] = json!(link(call, &Continuation { paused: true, ..before }));
+        body["value"] = json!([]);
+        return Ok(Answer::ok(body));
+    }
     let mut rest = rest.peekable();
     let mut rows = Vec::new();
     let mut last = None;
@@ -43,11 +55,14 @@ pub(super) fn page(
         last = Some(id);
         rows.push(row);
     }
-    let mut body = json!({"@odata.context": call.context(context)});
-    if let (Some(after), true) = (last, rest.peek().is_some()) {
-        let query = call.query().with("$skiptoken", &token(&Continuation { after }));
-        body["@odata.nextLink"] = json!(format!("{}/v1.0/{}?{query}", call.base, call.request.path));
+    if last.is_some() && rest.peek().is_some() {
+        body["@odata.nextLink"] = json!(link(call, &Continuation { after: last, paused: false }));
     }
     body["value"] = Value::Array(rows);
     Ok(Answer::ok(body))
+}
+
+fn link(call: &Call<'_>, continuation: &Continuation) -> String {
+    let query = call.query().with("$skiptoken", &token(continuation));
+    format!("{}/v1.0/{}?{query}", call.base, call.request.path)
 }

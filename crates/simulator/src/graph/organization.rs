@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::Call;
 use super::answer::{Answer, Failure};
 use crate::clock::graph_time;
+use crate::identity::certificate::Certificate;
 use crate::sync::read;
 use crate::world::secret_hint;
 
@@ -49,12 +50,25 @@ pub(super) fn application(call: &Call<'_>, app_id: &str) -> Result<Answer, Failu
         "secretText": null,
         "startDateTime": graph_time(app.created),
     });
+    let certificate = |certificate: &Certificate| {
+        json!({
+            "customKeyIdentifier": certificate.thumbprint(),
+            "displayName": "simulated",
+            "endDateTime": graph_time(certificate.end),
+            "key": null,
+            "keyId": app.object_id,
+            "startDateTime": graph_time(certificate.start),
+            "type": "AsymmetricX509Cert",
+            "usage": "Verify",
+        })
+    };
+    let certificates: Vec<Value> = read(&call.tenant.certificates).iter().map(certificate).collect();
     let mut body = json!({
         "id": app.object_id,
         "appId": app.client_id,
         "displayName": "Lockstep",
         "passwordCredentials": [secret],
-        "keyCredentials": [],
+        "keyCredentials": certificates,
     });
     if let (Some(select), Value::Object(body)) = (call.query().get("$select"), &mut body) {
         let names: Vec<&str> = select.split(',').map(str::trim).collect();

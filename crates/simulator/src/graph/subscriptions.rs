@@ -17,10 +17,6 @@ use crate::sync::lock;
 
 /// A shorter life is silently raised to this.
 const FLOOR: Duration = Duration::from_secs(45 * 60);
-/// A longer life is refused.
-const CAP_MINUTES: i64 = 41_760;
-/// Per app and tenant.
-const QUOTA: usize = 100;
 /// Of `clientState`, in characters.
 const CLIENT_STATE: usize = 128;
 
@@ -67,7 +63,8 @@ pub(super) fn reauthorize(call: &Call<'_>, id: &str) -> Result<Answer, Failure> 
     Ok(Answer::no_content())
 }
 
-/// `PATCH /subscriptions/{id}`; a new URL is asked to shake hands again.
+/// `PATCH /subscriptions/{id}`; a new URL is asked to shake hands again, and the old one where the
+/// settings say so.
 pub(super) async fn renew(call: &Call<'_>, id: &str) -> Result<Answer, Failure> {
     let mut subscription = live(call, id)?;
     check_permission(call, &subscription)?;
@@ -78,6 +75,8 @@ pub(super) async fn renew(call: &Call<'_>, id: &str) -> Result<Answer, Failure> 
     if let Some(url) = text(&body, "notificationUrl") {
         shake_hands(call, Some(url)).await?;
         url.clone_into(&mut subscription.notification_url);
+    } else if call.world.settings().handshake_on_renewal {
+        shake_hands(call, Some(&subscription.notification_url)).await?;
     }
     let answer = shown(call, &subscription);
     let mut subscriptions = lock(&call.tenant.subscriptions);
@@ -122,13 +121,14 @@ fn change_type(given: &str) -> Result<String, Failure> {
     }
 }
 
-/// The wanted expiry in microseconds: raised to 45 min from now, refused over 41,760 min.
+/// The wanted expiry in microseconds: raised to 45 min from now, refused over the cap.
 fn expiry(call: &Call<'_>, body: &Map<String, Value>) -> Result<i64, Failure> {
     let wanted = text(body, "expirationDateTime").and_then(|time| time.parse::<Timestamp>().ok());
     let wanted = wanted.ok_or_else(|| invalid("expirationDateTime must be a UTC instant.".to_owned()))?;
     let now = call.world.clock.now_micros();
-    if wanted.as_microsecond() > now + CAP_MINUTES * 60_000_000 {
-        let message = format!("Subscription expiration can only be {CAP_MINUTES} minutes in the future.");
+    let cap = call.world.settings().subscription_cap_minutes;
+    if wanted.as_microsecond() > now + i64::from(cap) * 60_000_000 {
+        let message = format!("Subscription expiration can only be {cap} minutes in the future.");
         return Err(Failure::new(400, "ExtensionError", message));
     }
     let floor = i64::try_from(FLOOR.as_micros()).unwrap_or(i64::MAX);
@@ -148,14 +148,24 @@ fn check_room(call: &Call<'_>, wanted: &Subscription) -> Result<(), Failure> {
     let live = call.tenant.live_subscriptions(call.world.clock.now_micros());
     let same = |known: &&Subscription| known.watched == wanted.watched && known.same_changes(&wanted.change_type);
     if let Some(known) = live.iter().find(same) {
-        let message = format!("Subscription Id {} already exists for the requested combination", known.id);
-        return Err(Failure::new(409, "ObjectIdentifierInUse", message));
+        return Err(duplicate(known.id));
     }
-    if live.len() >= QUOTA {
-        let message = "Operation: Create; Exception: [Status Code: Forbidden; Reason: Maximum number of subscriptions has been reached]";
-        return Err(Failure::new(403, "ExtensionError", message));
+    if live.len() >= call.world.settings().subscription_quota {
+        return Err(over_quota());
     }
     Ok(())
+}
+
+/// There is one already; the message names it.
+pub(super) fn duplicate(of: Uuid) -> Failure {
+    let message = format!("Subscription Id {of} already exists for the requested combination");
+    Failure::new(409, "ObjectIdentifierInUse", message)
+}
+
+/// The app has as many subscriptions as it may have.
+pub(super) fn over_quota() -> Failure {
+    let message = "Operation: Create; Exception: [Status Code: Forbidden; Reason: Maximum number of subscriptions has been reached]";
+    Failure::new(403, "ExtensionError", message)
 }
 
 async fn shake_hands(call: &Call<'_>, url: Option<&str>) -> Result<(), Failure> {
@@ -174,7 +184,8 @@ fn live(call: &Call<'_>, id: &str) -> Result<Subscription, Failure> {
     live.into_iter().find(|known| Some(known.id) == id).ok_or_else(gone)
 }
 
-fn gone() -> Failure {
+/// There is no such subscription, or no more.
+pub(super) fn gone() -> Failure {
     Failure::new(404, "ResourceNotFound", "The object was not found.")
 }
 

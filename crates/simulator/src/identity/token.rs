@@ -3,19 +3,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::json;
 use url::form_urlencoded;
 use uuid::Uuid;
 
+use super::assertion::{self, Expected};
 use super::error::IdentityError;
-use crate::fault::Trouble;
-use crate::http::Base;
+use crate::fault::{Trouble, Twist};
+use crate::http::{Base, cut_short};
+use crate::settings::Settings;
 use crate::sync::{lock, read};
+use crate::tenant::AppState;
 use crate::world::{TenantState, World};
 
 /// The route's name in counters and faults.
@@ -44,7 +46,7 @@ pub(crate) struct Tokens {
 impl Tokens {
     fn give(&self, tenant: &Arc<TenantState>, now: i64) -> String {
         let token = format!("sim.{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let lifetime = i64::try_from(tenant.spec.token_lifetime.as_micros()).unwrap_or(i64::MAX);
+        let lifetime = i64::try_from(read(&tenant.token_lifetime).as_micros()).unwrap_or(i64::MAX);
         let grant = Grant {
             tenant: tenant.clone(),
             permissions: read(&tenant.permissions).clone(),
@@ -55,6 +57,22 @@ impl Tokens {
         grants.retain(|_, grant| grant.expires > now - 24 * 3600 * 1_000_000);
         grants.insert(token.clone(), grant);
         token
+    }
+
+    /// Takes from all tokens of a tenant what is not among these permissions.
+    pub fn narrow(&self, tenant: Uuid, permissions: &[String]) {
+        let mut grants = lock(&self.grants);
+        for grant in grants.values_mut().filter(|grant| grant.tenant.id == tenant) {
+            grant.permissions.retain(|permission| permissions.contains(permission));
+        }
+    }
+
+    /// Ends all tokens of a tenant.
+    pub fn expire(&self, tenant: Uuid, now: i64) {
+        let mut grants = lock(&self.grants);
+        for grant in grants.values_mut().filter(|grant| grant.tenant.id == tenant) {
+            grant.expires = grant.expires.min(now);
+        }
     }
 
     pub fn lookup(&self, token: &str) -> Option<Grant> {
@@ -82,21 +100,35 @@ pub(crate) async fn request_token(
     }
     let now = world.clock.now_micros();
     match grant(&world, &tenant, &base.0, &form, &trouble) {
-        Ok(tenant) => {
-            let lifetime = tenant.spec.token_lifetime.as_secs();
-            let token = world.tokens.give(&tenant, now);
-            Json(json!({"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}))
-                .into_response()
-        }
+        Ok(tenant) => given(&world, &tenant, &trouble, now),
         Err(error) => error.respond(now, correlation),
     }
+}
+
+/// The token, as the faults in force let it be seen.
+fn given(world: &World, tenant: &Arc<TenantState>, trouble: &Trouble, now: i64) -> Response {
+    let lifetime = i64::try_from(read(&tenant.token_lifetime).as_secs()).unwrap_or(i64::MAX);
+    let claimed = trouble.expires_in.unwrap_or(lifetime);
+    let kind = if trouble.has(Twist::OtherTokenType) { "pop" } else { "Bearer" };
+    let mut body = json!({"token_type": kind, "expires_in": claimed, "ext_expires_in": claimed});
+    if !trouble.has(Twist::NoAccessToken) {
+        body["access_token"] = json!(world.tokens.give(tenant, now));
+    }
+    let text = match trouble {
+        trouble if trouble.has(Twist::NotJson) => "The service is being moved.".to_owned(),
+        trouble if trouble.has(Twist::Empty) => String::new(),
+        _ => body.to_string(),
+    };
+    let body = if trouble.drop { cut_short(text) } else { Body::from(text) };
+    ([("Content-Type", "application/json; charset=utf-8")], body).into_response()
 }
 
 fn out_of_order(status: u16, trouble: &Trouble) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let mut answer = (status, Html(format!("<html><body><h1>{status}</h1></body></html>"))).into_response();
-    if let Some(seconds) = trouble.retry_after {
-        answer.headers_mut().insert("Retry-After", seconds.into());
+    let retry_after = trouble.retry_after.as_ref().and_then(|text| HeaderValue::from_str(text).ok());
+    if let Some(text) = retry_after {
+        answer.headers_mut().insert("Retry-After", text);
     }
     answer
 }
@@ -121,17 +153,27 @@ fn grant(
     if Uuid::parse_str(app).ok() != Some(tenant.app.client_id) {
         return Err(IdentityError::unknown_app(app, &tenant.spec.display_name));
     }
-    check_credential(&tenant, form)?;
+    match *read(&tenant.app_state) {
+        AppState::Active => {}
+        AppState::Disabled => return Err(IdentityError::app_disabled(tenant.app.client_id)),
+        AppState::Removed => return Err(IdentityError::no_service_principal(tenant.app.client_id, tenant.id)),
+    }
+    check_credential(world, &tenant, base, form)?;
     check_scope(form.get("scope").unwrap_or_default(), base)?;
     Ok(tenant)
 }
 
-/// The seam for certificates: an assertion cannot be verified yet, so it counts as none.
-fn check_credential(tenant: &TenantState, form: &Form) -> Result<(), IdentityError> {
-    match form.get("client_secret") {
-        Some(secret) if secret == *read(&tenant.secret) => Ok(()),
-        Some(_) => Err(IdentityError::secret_wrong(tenant.app.client_id)),
-        None => Err(IdentityError::no_credential()),
+/// A secret, or an assertion signed by a registered certificate.
+fn check_credential(world: &World, tenant: &TenantState, base: &str, form: &Form) -> Result<(), IdentityError> {
+    match (form.get("client_secret"), form.get("client_assertion")) {
+        (Some(secret), _) if secret == *read(&tenant.secret) => Ok(()),
+        (Some(_), _) => Err(IdentityError::secret_wrong(tenant.app.client_id)),
+        (None, Some(text)) if form.get("client_assertion_type") == Some(assertion::TYPE) => {
+            let Settings { login_hosts: mut hosts, assertions_once: once, .. } = world.settings();
+            hosts.extend(base.split_once("://").map(|(_, host)| host.to_owned()));
+            assertion::check(text, &Expected { tenant, hosts: &hosts, once, now: world.clock.now_micros() })
+        }
+        (None, _) => Err(IdentityError::no_credential()),
     }
 }
 

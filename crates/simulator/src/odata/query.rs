@@ -34,6 +34,13 @@ impl Query {
         query.finish().replace("%24", "$")
     }
 
+    /// All options, encoded again.
+    pub fn text(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.0);
+        query.finish().replace("%24", "$")
+    }
+
     /// `$top`, 100 if absent; 1 to 999.
     pub fn top(&self) -> Result<usize, Failure> {
         match self.get("$top").map(str::parse::<usize>) {

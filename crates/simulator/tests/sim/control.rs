@@ -52,6 +52,11 @@ async fn mistakes_are_named() {
         ("POST", "/faults", Some(json!({"route": "token", "probability": 2.0})), 400),
         ("POST", "/faults", Some(json!({"rout": "token"})), 400),
         ("POST", "/faults", Some(json!({"route": "userz/{id}"})), 400),
+        ("POST", "/faults", Some(json!({"route": "users", "twist": "sideways"})), 400),
+        ("POST", "/faults", Some(json!({"route": "users", "share": 1.5})), 400),
+        ("POST", "/settings", Some(json!({"delivery_profile": "1999"})), 400),
+        ("POST", "/settings", Some(json!({"latency": 5})), 400),
+        ("DELETE", "/subscriptions/3a9b6c1d-5e2f-4a7b-8c9d-0e1f2a3b4c01", None, 404),
         ("GET", "/users?tenant=unknown.example", None, 404),
     ];
     for (method, path, body, expected) in cases {
@@ -115,4 +120,16 @@ async fn faults_are_set_and_cleared() {
     assert_eq!(stage.get("organization").await.0, 504);
     assert_eq!(sim(&stage, "DELETE", "/faults", None).await.0, 204);
     assert_eq!(stage.get("organization").await.0, 200);
+}
+
+#[tokio::test]
+async fn settings_are_changed_one_by_one_and_shown() {
+    let stage = Stage::set().await;
+    let change = json!({"delivery_profile": "2025", "staged_creation_ms": {"skeleton": 500}});
+    assert_eq!(sim(&stage, "POST", "/settings", Some(change)).await.0, 204);
+    assert_eq!(sim(&stage, "POST", "/settings", Some(json!({"delta_page": 7}))).await.0, 204);
+    let (_, settings) = sim(&stage, "GET", "/settings", None).await;
+    assert_eq!((&settings["delivery_profile"], &settings["delta_page"]), (&json!("2025"), &json!(7)));
+    assert_eq!(settings["staged_creation_ms"], json!({"absent": 0, "skeleton": 500}));
+    assert_eq!(settings["notifications"], true);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockstep_simulator::{Fault, LifecycleEvent, NewGroup, NewUser, RemovedForm, SimClock};
+use lockstep_simulator::{DeliveryProfile, Fault, LifecycleEvent, NewGroup, NewUser, RemovedForm, SimClock};
 use serde_json::json;
 
 use crate::stage::{Receiver, Stage, until};
@@ -176,4 +176,88 @@ async fn lifecycle_events_go_to_their_own_url() {
 
     stage.tenant.send_lifecycle(id, LifecycleEvent::SubscriptionRemoved).unwrap();
     assert!(stage.tenant.subscriptions().is_empty());
+}
+
+#[tokio::test]
+async fn a_held_notification_arrives_on_the_simulated_clock() {
+    let clock = SimClock::real();
+    clock.set_scale(0.0);
+    let stage = Stage::at(clock.clone()).await;
+    let receiver = Receiver::listen().await;
+    stage.subscribe("users", &receiver).await;
+    stage.sim.set_fault(Fault { hold_seconds: Some(900), remaining: Some(1), ..Fault::on("notifications") });
+    let late = stage.tenant.create_user(NewUser::named("Late One"));
+    let early = stage.tenant.create_user(NewUser::named("Early One"));
+    until("the one that is not held", || receiver.items().len() == 1).await;
+    clock.advance(Duration::from_secs(899));
+    assert_eq!(receiver.items()[0]["resourceData"]["id"], json!(early));
+    clock.advance(Duration::from_secs(1));
+    stage.sim.deliveries_idle().await;
+    assert_eq!(receiver.items()[1]["resourceData"]["id"], json!(late));
+}
+
+#[tokio::test]
+async fn random_holds_shuffle_and_a_share_is_lost_or_doubled() {
+    let clock = SimClock::real();
+    clock.set_scale(0.0);
+    let stage = Stage::at(clock.clone()).await;
+    let receiver = Receiver::listen().await;
+    stage.subscribe("users", &receiver).await;
+    let fault = || Fault::on("notifications");
+    stage.sim.set_fault(Fault { drop: true, probability: 0.3, ..fault() });
+    stage.sim.set_fault(Fault { duplicate: true, probability: 0.1, ..fault() });
+    stage.sim.set_fault(Fault { hold_seconds: Some(900), hold_random: true, ..fault() });
+    let made: Vec<_> = (0..300)
+        .map(|number| {
+            let named = NewUser { user_principal_name: format!("p{number}"), ..NewUser::named("Some Person") };
+            json!(stage.tenant.create_user(named))
+        })
+        .collect();
+    for _ in 0..90 {
+        clock.advance(Duration::from_secs(10));
+        tokio::task::yield_now().await;
+    }
+    stage.sim.deliveries_idle().await;
+
+    let told: Vec<_> = receiver.items().iter().map(|item| item["resourceData"]["id"].clone()).collect();
+    let lost = stage.sim.counters().notifications.dropped;
+    let doubled = told.len() as u64 + lost - 300;
+    assert!((60..=120).contains(&lost), "{lost}");
+    assert!((10..=45).contains(&doubled), "{doubled}");
+    let places: Vec<_> = told.iter().map(|id| made.iter().position(|known| known == id)).collect();
+    assert!(!places.is_sorted(), "they overtook each other");
+}
+
+/// FA-22
+#[tokio::test]
+async fn notifications_can_be_off_while_the_subscription_looks_alive() {
+    let stage = Stage::set().await;
+    let receiver = Receiver::listen().await;
+    stage.subscribe("users", &receiver).await;
+    let request = stage.http.post(format!("{}/sim/settings", stage.sim.url()));
+    assert_eq!(stage.send(request.body(json!({"notifications": false}).to_string())).await.0, 204);
+    stage.tenant.create_user(NewUser::named("Ada Lovelace"));
+    stage.sim.deliveries_idle().await;
+    assert!(receiver.posts().is_empty());
+    assert_eq!(stage.tenant.subscriptions().len(), 1);
+    assert_eq!(stage.sim.counters().notifications.dropped, 1);
+}
+
+#[tokio::test]
+async fn by_the_rules_of_2023_a_refused_post_comes_again_after_ten_minutes() {
+    let clock = SimClock::real();
+    clock.set_scale(0.0);
+    let stage = Stage::at(clock.clone()).await;
+    stage.sim.change_settings(|settings| settings.delivery_profile = DeliveryProfile::Of2023);
+    let receiver = Receiver::listen().await;
+    stage.subscribe("users", &receiver).await;
+    receiver.answer_next(&[503]);
+    stage.tenant.create_user(NewUser::named("Ada Lovelace"));
+    until("refused once", || stage.sim.counters().notifications.failed_posts == 1).await;
+    clock.advance(Duration::from_secs(599));
+    tokio::task::yield_now().await;
+    assert_eq!(receiver.posts().len(), 1);
+    clock.advance(Duration::from_secs(1));
+    stage.sim.deliveries_idle().await;
+    assert_eq!(receiver.posts().len(), 2);
 }

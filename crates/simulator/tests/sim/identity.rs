@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use lockstep_simulator::{Fault, SimClock, Simulator, SimulatorConfig};
+use lockstep_simulator::{AppState, Fault, SimClock, Simulator, SimulatorConfig, Twist};
 use serde_json::{Value, json};
 
 use crate::stage::Stage;
@@ -104,6 +104,70 @@ async fn a_token_without_the_permission_is_denied_and_consent_needs_a_new_one() 
     let (status, denied) = stage.get("groups").await;
     assert_eq!((status, denied["error"]["code"].as_str()), (403, Some("Authorization_RequestDenied")));
     assert_eq!(stage.get("users").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_role_withdrawn_at_once_is_missing_in_tokens_given_out() {
+    let stage = Stage::set().await;
+    stage.tenant.set_permissions_at_once(vec!["User.Read.All".to_owned()]);
+    assert_eq!(stage.get("groups").await.0, 403);
+    assert_eq!(stage.get("users").await.0, 200);
+}
+
+#[tokio::test]
+async fn an_app_is_switched_off_deleted_and_put_back() {
+    let stage = Stage::set().await;
+    let code = async || ask(&stage, "contoso.example", &[]).await.1["error_codes"][0].clone();
+    stage.tenant.set_app_state(AppState::Disabled);
+    assert_eq!(code().await, 7_000_112);
+    assert_eq!(stage.get("organization").await.0, 200);
+    stage.tenant.set_app_state(AppState::Removed);
+    assert_eq!(code().await, 7_000_229);
+    let (status, gone) = stage.get("organization").await;
+    assert_eq!((status, gone["error"]["code"].as_str()), (401, Some("Authorization_IdentityNotFound")));
+    stage.tenant.set_app_state(AppState::Active);
+    assert_eq!(stage.get("organization").await.0, 200);
+}
+
+#[tokio::test]
+async fn tokens_end_on_demand_and_live_as_long_as_told() {
+    let mut stage = Stage::set().await;
+    let change = json!({"expire_tokens": true, "token_lifetime_seconds": 700, "permissions": ["User.Read.All"]});
+    let request = stage.http.patch(format!("{}/sim/app", stage.sim.url())).body(change.to_string());
+    assert_eq!(stage.send(request).await.0, 204);
+    assert_eq!(stage.get("users").await.0, 401);
+    assert_eq!(ask(&stage, "contoso.example", &[]).await.1["expires_in"], 700);
+    stage.renew_token().await;
+    assert_eq!(stage.get("users").await.0, 200);
+    assert_eq!(stage.get("groups").await.0, 403);
+}
+
+/// BI-42
+#[tokio::test]
+async fn token_answers_are_wrong_in_every_way() {
+    let stage = Stage::set().await;
+    let given = async |fault: Fault| {
+        stage.sim.clear_faults();
+        stage.sim.set_fault(fault);
+        let form = [("grant_type", "client_credentials"), ("scope", "https://graph.microsoft.com/.default")];
+        let (app, secret) = (stage.tenant.client_id().to_string(), stage.tenant.client_secret());
+        let form = [form[0], form[1], ("client_id", &app), ("client_secret", &secret)];
+        let url = format!("{}/contoso.example/oauth2/v2.0/token", stage.sim.url());
+        let answer = stage.http.post(url).form(&form).send().await?;
+        assert_eq!(answer.status(), 200);
+        let text = answer.text().await?;
+        Ok::<Value, reqwest::Error>(serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    };
+    let twisted = |twist| Fault { twist: Some(twist), ..Fault::on("token") };
+    assert_eq!(given(twisted(Twist::NoAccessToken)).await.unwrap().get("access_token"), None);
+    assert_eq!(given(twisted(Twist::OtherTokenType)).await.unwrap()["token_type"], "pop");
+    assert!(given(twisted(Twist::NotJson)).await.unwrap().is_string());
+    assert_eq!(given(twisted(Twist::Empty)).await.unwrap(), "");
+    for expires_in in [0, -1, i64::MAX] {
+        let answer = given(Fault { expires_in: Some(expires_in), ..Fault::on("token") }).await.unwrap();
+        assert_eq!(answer["expires_in"], expires_in);
+    }
+    assert!(given(Fault { drop: true, ..Fault::on("token") }).await.is_err());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockstep_simulator::SimClock;
+use lockstep_simulator::{Fault, SimClock};
 use serde_json::{Value, json};
 
 use crate::stage::{Echo, Receiver, Stage};
@@ -127,4 +127,66 @@ async fn without_the_permission_to_read_a_subscription_is_neither_made_nor_renew
     let other = stage.subscription("groups/3a9b6c1d-5e2f-4a7b-8c9d-0e1f2a3b4c01", &receiver);
     assert_eq!(stage.post("subscriptions", other).await.0, 403);
     stage.subscribe("users", &receiver).await;
+}
+
+#[tokio::test]
+async fn the_cap_and_the_quota_can_be_lower_than_documented() {
+    let stage = Stage::set().await;
+    let receiver = Receiver::listen().await;
+    stage.sim.change_settings(|settings| {
+        settings.subscription_cap_minutes = 41_700;
+        settings.subscription_quota = 1;
+    });
+    let mut wanted = stage.subscription("users", &receiver);
+    wanted["expirationDateTime"] = json!(stage.in_minutes(41_750));
+    let (_, refused) = stage.post("subscriptions", wanted).await;
+    assert_eq!(refused["error"]["message"], "Subscription expiration can only be 41700 minutes in the future.");
+    stage.subscribe("users", &receiver).await;
+    assert_eq!(stage.post("subscriptions", stage.subscription("groups", &receiver)).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_renewal_can_ask_for_the_handshake_again() {
+    let stage = Stage::set().await;
+    let receiver = Receiver::listen().await;
+    let created = stage.subscribe("users", &receiver).await;
+    let path = format!("subscriptions/{}", created["id"].as_str().unwrap());
+    let renew = async || stage.patch(&path, json!({"expirationDateTime": stage.in_minutes(600)})).await.0;
+    assert_eq!((renew().await, receiver.handshakes()), (200, 2));
+    stage.sim.change_settings(|settings| settings.handshake_on_renewal = true);
+    assert_eq!((renew().await, receiver.handshakes()), (200, 3));
+    receiver.echo(Echo::Status(500));
+    assert_eq!(renew().await, 400);
+}
+
+/// FA-21
+#[tokio::test]
+async fn one_subscription_is_lost_without_a_word() {
+    let stage = Stage::set().await;
+    let receiver = Receiver::listen().await;
+    let users = stage.subscribe("users", &receiver).await;
+    let groups = stage.subscribe("groups", &receiver).await;
+    let id = users["id"].as_str().unwrap();
+    let request = stage.http.delete(format!("{}/sim/subscriptions/{id}", stage.sim.url()));
+    assert_eq!(stage.send(request).await.0, 204);
+    assert_eq!(stage.get("subscriptions").await.1["value"][0]["id"], groups["id"]);
+    assert_eq!(stage.patch(&format!("subscriptions/{id}"), json!({})).await.0, 404);
+    assert_eq!(receiver.posts().len(), 0);
+}
+
+#[tokio::test]
+async fn refusals_on_demand_read_as_the_real_ones() {
+    let stage = Stage::set().await;
+    let receiver = Receiver::listen().await;
+    let on = |route: &str, status| Fault { status: Some(status), remaining: Some(1), ..Fault::on(route) };
+    let create = async || stage.post("subscriptions", stage.subscription("users", &receiver)).await;
+    for (status, code) in [(403, "ExtensionError"), (409, "ObjectIdentifierInUse")] {
+        stage.sim.set_fault(on("POST /subscriptions", status));
+        let (answered, refused) = create().await;
+        assert_eq!((answered, refused["error"]["code"].as_str()), (status, Some(code)));
+    }
+    let (_, created) = create().await;
+    stage.sim.set_fault(on("PATCH /subscriptions/{id}", 404));
+    let (status, gone) = stage.patch(&format!("subscriptions/{}", created["id"].as_str().unwrap()), json!({})).await;
+    assert_eq!((status, gone["error"]["code"].as_str()), (404, Some("ResourceNotFound")));
 }

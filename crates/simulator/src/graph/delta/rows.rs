@@ -65,7 +65,7 @@ fn wanted(round: &Round, id: Uuid) -> bool {
 }
 
 /// A page of a first round: every live object with all its members, by id.
-pub(super) fn of_everything(view: View<'_>, round: &Round, size: usize) -> (Vec<Piece>, Option<Cursor>) {
+pub(super) fn of_everything(view: View<'_>, round: &Round) -> (Vec<Piece>, Option<Cursor>) {
     let (start, inside) = match round.cursor {
         Cursor::After { object, member: None } => (Some(object), None),
         Cursor::After { object, member: Some(member) } => (None, Some((object, member))),
@@ -74,7 +74,7 @@ pub(super) fn of_everything(view: View<'_>, round: &Round, size: usize) -> (Vec<
     let resumed = inside.and_then(|(object, _)| view.live(object));
     let start = inside.map(|(object, _)| object).or(start);
     let rest = view.all_live(round.kind, start);
-    let mut page = Page::new(size);
+    let mut page = Page::new(round.size);
     for seen in resumed.into_iter().chain(rest).filter(|seen| wanted(round, seen.id)) {
         if page.is_full() {
             break;
@@ -132,19 +132,49 @@ impl Page {
 
 /// A page of a later round: each changed object once (a large change of members in slices), in the
 /// order of its first change.
-pub(super) fn of_changes(view: View<'_>, round: &Round, from: u64, size: usize) -> (Vec<Piece>, Option<Cursor>) {
-    let skip = match round.cursor {
-        Cursor::Pieces(told) => told,
-        _ => 0,
+pub(super) fn of_changes(view: View<'_>, round: &Round, from: u64) -> (Vec<Piece>, Option<Cursor>) {
+    let (told, inside) = match round.cursor {
+        Cursor::Changed { told, member } => (told, member),
+        _ => (0, None),
     };
-    let mut rest = pieces_of_changes(view, round, from, size).into_iter().skip(skip).peekable();
-    let (mut page, mut room) = (Vec::new(), size);
-    while let Some(piece) = rest.next_if(|piece| page.is_empty() || piece.weight() <= room) {
+    let (mut page, mut room) = (Vec::new(), round.size);
+    for (index, (id, changed)) in changed_objects(view, round, from).into_iter().enumerate().skip(told) {
+        if room == 0 {
+            return (page, Some(Cursor::Changed { told: index, member: None }));
+        }
+        let after = inside.filter(|_| index == told);
+        let mut members = changed.members_told(view, round, id);
+        members.retain(|member| after.is_none_or(|after| *member > after));
+        let is_cut = members.len() > room;
+        members.truncate(room);
+        let member = members.last().copied();
+        let piece = Piece { id, members, changed: (!changed.whole).then_some(changed.properties) };
         room = room.saturating_sub(piece.weight());
         page.push(piece);
+        if is_cut {
+            return (page, Some(Cursor::Changed { told: index, member }));
+        }
     }
-    let next = rest.peek().is_some().then_some(Cursor::Pieces(skip + page.len()));
-    (page, next)
+    (page, None)
+}
+
+/// Who is no more, though a first round need not tell: deleted objects, and members that left.
+pub(super) fn of_the_gone(view: View<'_>, round: &Round) -> Vec<Value> {
+    let gone = view.all(round.kind, None).filter(|seen| seen.life != Life::Live && wanted(round, seen.id));
+    let objects = gone.map(|seen| Piece { id: seen.id, members: Vec::new(), changed: None });
+    let select = Select(round.select.clone());
+    let mut rows: Vec<Value> = objects.map(|piece| piece.row(view, round, &select)).collect();
+    let changes = view.directory().changes().between(0, round.to).filter(|_| tells_members(round));
+    let left: BTreeSet<(Uuid, Uuid)> = changes
+        .filter_map(|change| match change.what {
+            What::Member(member) if !view.members(change.id).contains(&member) => Some((change.id, member)),
+            _ => None,
+        })
+        .filter(|(group, _)| wanted(round, *group) && view.live(*group).is_some())
+        .collect();
+    let removed = |(group, member)| json!({"id": group, "members@delta": [member_row(view, member, false)]});
+    rows.extend(left.into_iter().map(removed));
+    rows
 }
 
 #[derive(Default)]
@@ -155,7 +185,20 @@ struct Changed {
     whole: bool,
 }
 
-fn pieces_of_changes(view: View<'_>, round: &Round, from: u64, size: usize) -> Vec<Piece> {
+impl Changed {
+    /// The members to tell about, by id.
+    fn members_told(&self, view: View<'_>, round: &Round, group: Uuid) -> Vec<Uuid> {
+        let mut members = self.members.clone();
+        if self.whole && tells_members(round) {
+            // A restored group comes back as new, with all its members.
+            members.extend(view.live_members(group));
+        }
+        members.into_iter().collect()
+    }
+}
+
+/// What changed after `from`, by object, in the order of the first change of each.
+fn changed_objects(view: View<'_>, round: &Round, from: u64) -> Vec<(Uuid, Changed)> {
     let mut order = Vec::new();
     let mut changed: HashMap<Uuid, Changed> = HashMap::new();
     let changes = view.directory().changes().between(from, round.to);
@@ -175,8 +218,7 @@ fn pieces_of_changes(view: View<'_>, round: &Round, from: u64, size: usize) -> V
             }
         }
     }
-    let with_changes = order.into_iter().filter_map(|id| changed.remove(&id).map(|changed| (id, changed)));
-    with_changes.flat_map(|(id, changed)| slices(view, round, id, changed, size)).collect()
+    order.into_iter().filter_map(|id| changed.remove(&id).map(|changed| (id, changed))).collect()
 }
 
 /// Whether the round's options follow this change.
@@ -188,20 +230,4 @@ fn tracked(round: &Round, what: &What) -> bool {
         }
         What::Member(_) => tells_members(round),
     }
-}
-
-fn slices(view: View<'_>, round: &Round, id: Uuid, changed: Changed, size: usize) -> Vec<Piece> {
-    let mut members: Vec<Uuid> = changed.members.into_iter().collect();
-    if changed.whole && tells_members(round) {
-        // A restored group comes back as new, with all its members.
-        members.extend(view.live_members(id));
-        members.sort_unstable();
-        members.dedup();
-    }
-    let properties = (!changed.whole).then_some(changed.properties);
-    let piece = |members: Vec<Uuid>| Piece { id, members, changed: properties.clone() };
-    if members.is_empty() {
-        return vec![piece(Vec::new())];
-    }
-    members.chunks(size).map(|slice| piece(slice.to_vec())).collect()
 }
