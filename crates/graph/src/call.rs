@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::GraphError;
 
@@ -59,12 +60,14 @@ pub(crate) struct Refusal {
     pub status: u16,
     /// Cut to plain characters, since it reaches logs.
     pub code: String,
+    /// More exact codes, nested in `innerError` [ERR].
+    inner_codes: Vec<String>,
     /// Only to find a subscription's id in; never shown, never branched on [ERR].
     pub message: String,
 }
 
 /// `Retry-After` where it says anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RetryAfter(pub Duration);
 
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -93,14 +96,25 @@ struct ErrorInside {
     code: Option<String>,
     #[serde(default)]
     message: Option<String>,
+    #[serde(default, rename = "innerError", alias = "innererror")]
+    inner: Value,
 }
 
 impl Refusal {
     /// The error in a 4xx body; `None` when the body is not Graph's (a proxy, a captive portal).
     pub fn read(status: u16, body: &[u8]) -> Option<Self> {
         let ErrorBody { error } = serde_json::from_slice(body).ok()?;
-        let code = error.code?.chars().filter(|c| c.is_ascii_alphanumeric() || "_.-".contains(*c)).take(64).collect();
-        Some(Self { status, code, message: error.message.unwrap_or_default() })
+        let message = error.message.unwrap_or_default();
+        Some(Self { status, code: plain(&error.code?), inner_codes: nested_codes(&error.inner), message })
+    }
+
+    fn without_body(status: u16) -> Self {
+        Self { status, code: String::new(), inner_codes: Vec::new(), message: String::new() }
+    }
+
+    /// Whether this code stands anywhere in the error. For what is no evidence about a person.
+    pub fn names(&self, code: &str) -> bool {
+        self.is(code) || self.inner_codes.iter().any(|inner| inner.eq_ignore_ascii_case(code))
     }
 
     /// Codes are compared without regard to case [ERR].
@@ -111,6 +125,7 @@ impl Refusal {
     /// Graph's own way of saying that an object is not there: directory and subscription codes [ERR] [BATCH].
     pub fn says_not_found(&self) -> bool {
         self.status == 404
+            && !self.names("syncStateNotFound")
             && ["Request_ResourceNotFound", "ResourceNotFound", "itemNotFound", "ErrorItemNotFound", "NotFound"]
                 .iter()
                 .any(|code| self.is(code))
@@ -120,10 +135,27 @@ impl Refusal {
     pub fn into_error(self, call: &'static Call) -> GraphError {
         match self.status {
             403 => GraphError::PermissionMissing { call: call.name, permission: call.permission },
+            410 if self.code.is_empty() => {
+                GraphError::BadAnswer { call: call.name, what: "an error that is not Graph's" }
+            }
             400 if self.is("Directory_ExpiredPageToken") => GraphError::PageLinkExpired { call: call.name },
             status => GraphError::Rejected { call: call.name, status, code: self.code },
         }
     }
+}
+
+fn plain(code: &str) -> String {
+    code.chars().filter(|c| c.is_ascii_alphanumeric() || "_.-".contains(*c)).take(64).collect()
+}
+
+/// The key is spelled both ways and may nest [ERR]; no deeper than anybody was seen to.
+fn nested_codes(error: &Value) -> Vec<String> {
+    let levels = std::iter::successors(Some(error), |error| below(error)).take(8);
+    levels.filter_map(|error| error.get("code")?.as_str().map(plain)).collect()
+}
+
+fn below(error: &Value) -> Option<&Value> {
+    error.get("innerError").or_else(|| error.get("innererror"))
 }
 
 impl Reply {
@@ -132,6 +164,8 @@ impl Reply {
         match Refusal::read(status, body) {
             Some(refusal) if refusal.says_not_found() => Ok(Self::NotFound),
             Some(refusal) => Ok(Self::Refused(refusal)),
+            // Gone for good needs no body to be understood; only a delta expects it.
+            None if status == 410 => Ok(Self::Refused(Refusal::without_body(status))),
             None if status == 403 => {
                 Err(GraphError::PermissionMissing { call: call.name, permission: call.permission })
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use reqwest::Method;
 use serde_json::Value;
 use url::Url;
@@ -25,7 +26,7 @@ pub struct GraphClient {
 
 struct Shared {
     endpoints: GraphEndpoints,
-    http: reqwest::Client,
+    http: ArcSwap<reqwest::Client>,
     tokens: Tokens,
     gate: Gate,
     sent: AtomicU64,
@@ -40,6 +41,7 @@ impl GraphClient {
         let http = client()?;
         let tokens = Tokens::new(&connection, http.clone())?;
         let endpoints = connection.endpoints;
+        let http = ArcSwap::from_pointee(http);
         let shared = Shared { endpoints, http, tokens, gate: Gate::default(), sent: AtomicU64::new(0) };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -124,11 +126,33 @@ impl GraphClient {
     ) -> Result<RawAnswer, GraphError> {
         let Shared { endpoints, http, gate, sent, .. } = &*self.shared;
         sent.fetch_add(1, Ordering::Relaxed);
-        let answer = exchange(http, endpoints, call, request, token).await;
+        let http = http.load_full();
+        let answer = exchange(&http, endpoints, call, request, token).await;
+        if matches!(&answer, Ok(answer) if answer.status == 503) {
+            self.connect_anew(&http);
+        }
         if matches!(answer, Err(GraphError::Unreachable { .. } | GraphError::BadAnswer { .. })) {
             gate.failed(Instant::now());
         }
         answer
+    }
+
+    /// After a 503 the next request must not take the same connection, and so perhaps the same sick server [BP]. Only
+    /// the pool that met it is left: many calls in flight meet one outage.
+    fn connect_anew(&self, met: &Arc<reqwest::Client>) {
+        let held = self.shared.http.load_full();
+        if !Arc::ptr_eq(&held, met) {
+            return;
+        }
+        match client() {
+            Ok(fresh) => drop(self.shared.http.compare_and_swap(met, Arc::new(fresh))),
+            Err(error) => tracing::warn!(%error, "No new connection pool after a 503; the old one serves on"),
+        }
+    }
+
+    /// Graph denied something inside a batch: see [`Tokens::retire`].
+    pub(crate) fn retire_token(&self) {
+        self.shared.tokens.retire_held();
     }
 
     fn judge(&self, call: &'static Call, answer: RawAnswer) -> Result<Reply, GraphError> {
@@ -154,7 +178,7 @@ impl GraphClient {
     }
 }
 
-fn rejected_token(call: &'static str, body: &[u8]) -> GraphError {
+pub(crate) fn rejected_token(call: &'static str, body: &[u8]) -> GraphError {
     match Refusal::read(401, body) {
         Some(refusal) if refusal.is("Authorization_IdentityNotFound") => GraphError::IdentityGone { call },
         _ => GraphError::AccessTokenRejected { call },

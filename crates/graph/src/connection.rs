@@ -2,6 +2,7 @@
 
 use secrecy::SecretString;
 
+use crate::certificate::CertificateFile;
 use crate::cloud::GraphEndpoints;
 
 /// How the application proves itself at the token endpoint. No `Debug`: it holds the proof.
@@ -9,6 +10,8 @@ use crate::cloud::GraphEndpoints;
 pub enum Credential {
     /// A client secret (the value, not its id).
     ClientSecret(SecretString),
+    /// A certificate registered on the application, with its private key.
+    Certificate(CertificateFile),
 }
 
 /// One tenant, one application in it. No `Debug`: it holds the credential.

@@ -2,13 +2,13 @@
 
 use lockstep_core::ObjectId;
 
-use crate::call::{Call, Priority, parse};
+use crate::call::{Call, Priority, Reply, parse};
 use crate::client::GraphClient;
 use crate::error::GraphError;
 use crate::odata::{Object, object_id};
 use crate::page_link::PageLink;
 
-static LOOK_UP: Call =
+pub(crate) static LOOK_UP: Call =
     Call { name: "GET /directory/deletedItems/{id}", permission: "User.Read.All", priority: Priority::Normal };
 static LIST: Call = Call {
     name: "GET /directory/deletedItems/microsoft.graph.user",
@@ -34,14 +34,7 @@ impl GraphClient {
     /// See [`GraphError`]; [`GraphError::ObjectRefused`] when the answer is another object.
     pub async fn is_deleted_user(&self, id: ObjectId) -> Result<bool, GraphError> {
         let url = self.address(&["directory", "deletedItems", &id.to_string()], Some("$select=id"));
-        let Some(body) = self.get(&LOOK_UP, &url).await?.found(&LOOK_UP)? else {
-            return Ok(false);
-        };
-        let object: Object = parse(&LOOK_UP, &body)?;
-        if object_id(&object) == Some(id) {
-            return Ok(true);
-        }
-        Err(GraphError::ObjectRefused { call: LOOK_UP.name, id: Some(id), why: "another object was answered" })
+        stands_deleted(self.get(&LOOK_UP, &url).await?, id)
     }
 
     /// One page of the ids of deleted users: the first, or the one `page` leads to.
@@ -58,4 +51,16 @@ impl GraphClient {
         let ids: Vec<ObjectId> = listed.objects.iter().filter_map(object_id).collect();
         Ok(DeletedPage { refused: listed.malformed + listed.objects.len() - ids.len(), ids, next: listed.next })
     }
+}
+
+/// What a look-up in deleted items says of this id.
+pub(crate) fn stands_deleted(reply: Reply, id: ObjectId) -> Result<bool, GraphError> {
+    let Some(body) = reply.found(&LOOK_UP)? else {
+        return Ok(false);
+    };
+    let object: Object = parse(&LOOK_UP, &body)?;
+    if object_id(&object) == Some(id) {
+        return Ok(true);
+    }
+    Err(GraphError::ObjectRefused { call: LOOK_UP.name, id: Some(id), why: "another object was answered" })
 }

@@ -123,6 +123,12 @@ pub enum GraphError {
         /// The call.
         call: &'static str,
     },
+    /// 410, or another of Graph's ways to say that it no longer knows where a round of delta stood (FA-13).
+    #[error("{call} was refused: Microsoft no longer knows the delta link")]
+    DeltaExpired {
+        /// The call.
+        call: &'static str,
+    },
     /// 409: a live subscription for this resource exists [WH26].
     #[error("a subscription for this resource exists already")]
     SubscriptionExists {
@@ -204,6 +210,9 @@ pub enum LinkFault {
     /// The listing leads in a circle.
     #[error("it was followed before")]
     Repeats,
+    /// Not the delta it should lead to, or no place in it.
+    #[error("it does not lead to a place in this delta")]
+    NotThisDelta,
     /// More pages than any listing has.
     #[error("it leads past 100,000 pages")]
     TooManyPages,
@@ -221,6 +230,7 @@ impl GraphError {
             | Self::BadAnswer { .. }
             | Self::TokenUnavailable { .. }
             | Self::PageLinkExpired { .. }
+            | Self::DeltaExpired { .. }
             | Self::SubscriptionExists { .. }
             | Self::NotificationAddressFailed => ErrorClass::Transient { retry_after: None },
             Self::TokenRefused { .. }
@@ -259,6 +269,7 @@ impl GraphError {
             Self::BadAnswer { .. }
             | Self::LinkRefused { .. }
             | Self::PageLinkExpired { .. }
+            | Self::DeltaExpired { .. }
             | Self::SubscriptionExists { .. }
             | Self::NotificationAddressFailed
             | Self::Rejected { .. }

@@ -5,10 +5,15 @@ use std::sync::Arc;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
-use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
-use secrecy::ExposeSecret;
+use azure_identity::{
+    ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+};
+use lockstep_core::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use crate::assertion::Assertion;
+use crate::certificate::CertificateFile;
 use crate::connection::{Credential, GraphConnection};
 use crate::error::GraphError;
 use crate::token_transport::TokenTransport;
@@ -26,6 +31,13 @@ pub(crate) struct Identity {
 pub(crate) struct Issuer {
     pub from: Credential,
     pub source: Arc<dyn TokenCredential>,
+}
+
+impl Issuer {
+    /// Whether the proof itself has ended, which Entra would answer with a code among several other reasons.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        matches!(&self.from, Credential::Certificate(certificate) if certificate.expires_at() <= now)
+    }
 }
 
 impl Identity {
@@ -64,12 +76,32 @@ impl Identity {
 
     /// The credential in the identity library's type, holding no token yet.
     pub fn issuer(&self, from: Credential) -> Result<Issuer, GraphError> {
-        let Credential::ClientSecret(secret) = &from;
+        let source = match &from {
+            Credential::ClientSecret(secret) => self.by_secret(secret)?,
+            Credential::Certificate(certificate) => self.by_certificate(certificate)?,
+        };
+        Ok(Issuer { from, source })
+    }
+
+    fn by_secret(&self, secret: &SecretString) -> Result<Arc<dyn TokenCredential>, GraphError> {
         let options = ClientSecretCredentialOptions { client_options: self.client_options() };
         let secret = Secret::new(secret.expose_secret().to_owned());
         let source = ClientSecretCredential::new(&self.tenant, self.client_id.clone(), secret, Some(options))
             .map_err(|_| GraphError::SettingRefused { which: "client secret", why: "it is empty or unusable" })?;
-        Ok(Issuer { from, source })
+        Ok(source)
+    }
+
+    fn by_certificate(&self, certificate: &CertificateFile) -> Result<Arc<dyn TokenCredential>, GraphError> {
+        let assertion = Assertion {
+            certificate: certificate.clone(),
+            client_id: self.client_id.clone(),
+            audience: format!("{}{}/oauth2/v2.0/token", self.login, self.tenant),
+        };
+        let options = ClientAssertionCredentialOptions { client_options: self.client_options() };
+        let source =
+            ClientAssertionCredential::new(self.tenant.clone(), self.client_id.clone(), assertion, Some(options))
+                .map_err(|_| GraphError::SettingRefused { which: "certificate", why: "it is unusable" })?;
+        Ok(source)
     }
 
     fn client_options(&self) -> ClientOptions {

@@ -84,6 +84,6 @@ impl MembersPage {
 }
 
 /// Whether the listing honoured `$select`: an object without these is a name card, not a profile (BI-34).
-fn shows_profile(object: &Object) -> bool {
+pub(crate) fn shows_profile(object: &Object) -> bool {
     object.contains_key("accountEnabled") && object.contains_key("userPrincipalName")
 }

@@ -9,16 +9,16 @@ use crate::call::{Call, Priority};
 use crate::client::GraphClient;
 use crate::error::GraphError;
 use crate::kind::ObjectKind;
-use crate::odata::object_id;
+use crate::odata::{Object, object_id};
 
-static TRANSITIVE: Call =
+pub(crate) static TRANSITIVE: Call =
     Call { name: "GET /users/{id}/transitiveMemberOf", permission: "GroupMember.Read.All", priority: Priority::Normal };
-static DIRECT: Call =
+pub(crate) static DIRECT: Call =
     Call { name: "GET /users/{id}/memberOf", permission: "GroupMember.Read.All", priority: Priority::Normal };
 static PARENTS: Call =
     Call { name: "GET /groups/{id}/memberOf", permission: "GroupMember.Read.All", priority: Priority::Low };
 
-const IDS_ONLY: Option<&str> = Some("$select=id&$top=999");
+pub(crate) const IDS_ONLY: &str = "$select=id&$top=999";
 
 /// All groups of one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,14 +46,14 @@ impl GraphClient {
     /// See [`GraphError`]; never a part of the list.
     pub async fn read_memberships(&self, user: ObjectId, direct_too: bool) -> Result<MembershipsRead, GraphError> {
         let id = user.to_string();
-        let transitive = self.address(&["users", &id, "transitiveMemberOf"], IDS_ONLY);
+        let transitive = self.address(&["users", &id, "transitiveMemberOf"], Some(IDS_ONLY));
         let Some(transitive) = self.groups_at(&TRANSITIVE, &transitive).await? else {
             return Ok(MembershipsRead::NotFound);
         };
         if !direct_too {
             return Ok(MembershipsRead::Present(Memberships { transitive, direct: None }));
         }
-        let direct = self.address(&["users", &id, "memberOf"], IDS_ONLY);
+        let direct = self.address(&["users", &id, "memberOf"], Some(IDS_ONLY));
         let Some(direct) = self.groups_at(&DIRECT, &direct).await? else {
             return Ok(MembershipsRead::NotFound);
         };
@@ -65,19 +65,20 @@ impl GraphClient {
     /// # Errors
     /// See [`GraphError`]; never a part of the list.
     pub async fn group_parents(&self, group: ObjectId) -> Result<Option<Vec<ObjectId>>, GraphError> {
-        let url = self.address(&["groups", &group.to_string(), "memberOf"], IDS_ONLY);
+        let url = self.address(&["groups", &group.to_string(), "memberOf"], Some(IDS_ONLY));
         Ok(self.groups_at(&PARENTS, &url).await?.map(|parents| parents.into_iter().collect()))
     }
 
     async fn groups_at(&self, call: &'static Call, url: &Url) -> Result<Option<BTreeSet<ObjectId>>, GraphError> {
-        let Some(objects) = self.all(call, url).await? else {
-            return Ok(None);
-        };
-        // Roles and administrative units stand in the same list. What does not say its type may be a group: an id more
-        // harms nobody, since only mapped groups are looked for.
-        let groups =
-            objects.iter().filter(|object| ObjectKind::of(object).is_none_or(|kind| kind == ObjectKind::Group));
-        let refused = GraphError::ObjectRefused { call: call.name, id: None, why: "a group without a usable id" };
-        groups.map(|object| object_id(object).ok_or(refused.clone())).collect::<Result<_, _>>().map(Some)
+        self.all(call, url).await?.map(|objects| group_ids(call, &objects)).transpose()
     }
+}
+
+/// The groups in a list of what somebody is a member of.
+pub(crate) fn group_ids(call: &'static Call, objects: &[Object]) -> Result<BTreeSet<ObjectId>, GraphError> {
+    // Roles and administrative units stand in the same list. What does not say its type may be a group: an id more harms
+    // nobody, since only mapped groups are looked for.
+    let groups = objects.iter().filter(|object| ObjectKind::of(object).is_none_or(|kind| kind == ObjectKind::Group));
+    let refused = GraphError::ObjectRefused { call: call.name, id: None, why: "a group without a usable id" };
+    groups.map(|object| object_id(object).ok_or(refused.clone())).collect()
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 use url::form_urlencoded::byte_serialize;
 
-use crate::call::{Call, parse};
+use crate::call::{Call, Reply, parse};
 use crate::client::GraphClient;
 use crate::error::{GraphError, LinkFault};
 use crate::page_link::PageLink;
@@ -58,7 +58,13 @@ impl GraphClient {
     /// Every object of a collection, or `None` when what it belongs to is not there. All or an error: a part of a list
     /// would be taken for the whole (G-09).
     pub(crate) async fn all(&self, call: &'static Call, first: &Url) -> Result<Option<Vec<Object>>, GraphError> {
-        let Some(body) = self.get(call, first).await?.found(call)? else {
+        let reply = self.get(call, first).await?;
+        self.all_of(call, reply).await
+    }
+
+    /// The same for a first page that is here already.
+    pub(crate) async fn all_of(&self, call: &'static Call, first: Reply) -> Result<Option<Vec<Object>>, GraphError> {
+        let Some(body) = first.found(call)? else {
             return Ok(None);
         };
         let page = self.page(call, &body, None)?;

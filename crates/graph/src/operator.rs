@@ -14,13 +14,16 @@ const PASSING: &[u32] = &[90033, 50196];
 const REMEDIES: &[(u32, &str)] = &[
     (
         7000222,
-        "The client secret has expired. Create a new one under the app registration's \"Certificates & secrets\" and store it with `lockstep connection rotate`.",
+        "The client secret has expired. Create a new one under the app registration's \"Certificates & secrets\" in Entra and connect the tenant with it (`lockstep connection add`).",
     ),
     (
         7000215,
-        "The client secret is wrong. Use the secret's value, not its id, and store it with `lockstep connection rotate`.",
+        "The client secret is wrong. Connect the tenant with the secret's value, not its id (`lockstep connection add`).",
     ),
-    (7000218, "No credential reached Microsoft. Store the client secret anew with `lockstep connection rotate`."),
+    (
+        7000218,
+        "No credential reached Microsoft. Connect the tenant with a client secret or a certificate (`lockstep connection add`).",
+    ),
     (
         700016,
         "The application is not known in this tenant. Check the client id and the tenant, and let an administrator of the tenant grant consent.",
@@ -40,7 +43,7 @@ const REMEDIES: &[(u32, &str)] = &[
     (90038, "The tenant lives in another Microsoft cloud. Add the connection with the endpoints of that cloud."),
     (
         700027,
-        "The certificate was not accepted: it has expired or is not registered on the application. Register the current certificate.",
+        "The certificate was not accepted: it has expired or is not registered on the application. Register the current certificate under the app registration's \"Certificates & secrets\" in Entra, then try `lockstep connection check`.",
     ),
     (700024, "The clock of this machine differs from Microsoft's. Correct the time and try again."),
     (700030, "The certificate's subject is not allowed for this application. Register another certificate."),
@@ -49,8 +52,7 @@ const REMEDIES: &[(u32, &str)] = &[
     (53003, "A Conditional Access policy blocks the application. Exclude it from the policy or allow this network."),
 ];
 
-const UNKNOWN_REFUSAL: &str =
-    "Microsoft refused the application's credential. Check tenant, client id and secret in the app registration.";
+const UNKNOWN_REFUSAL: &str = "Microsoft refused the application's credential. Check tenant, client id and the secret or certificate in the app registration.";
 
 impl GraphError {
     /// What a person can do, in one or two sentences without secret, name or address; AADSTS code included.
@@ -99,6 +101,9 @@ impl GraphError {
                 "Graph's answer led elsewhere and was not followed. Check the connection's Graph address and whether a proxy changes answers; nothing was sent there."
             }
             Self::PageLinkExpired { .. } => "The listing took too long and begins anew by itself.",
+            Self::DeltaExpired { .. } => {
+                "Microsoft no longer knows where the last round of changes ended. Everybody is read anew by itself; nobody loses access by it."
+            }
             Self::SubscriptionExists { .. } => {
                 "Another subscription for this resource exists. It is deleted and created anew by itself."
             }
@@ -106,7 +111,7 @@ impl GraphError {
                 "The tenant's or the application's limit of subscriptions is reached. Delete subscriptions of other installations of this application."
             }
             Self::NotificationAddressFailed => {
-                "Microsoft could not verify the notification address. It must be reachable from the internet over https with a public certificate and TLS 1.2; check it with `lockstep doctor`."
+                "Microsoft could not verify the notification address. It must be reachable from the internet over https with a public certificate and TLS 1.2."
             }
             Self::ObjectRefused { .. } => {
                 "Graph answered with an object that is not the one asked for. Try again; report it if it lasts."

@@ -17,6 +17,7 @@ use crate::http::Outgoing;
 
 static CREATE: Call = call("POST /subscriptions");
 static RENEW: Call = call("PATCH /subscriptions/{id}");
+static REAUTHORIZE: Call = call("POST /subscriptions/{id}/reauthorize");
 static DELETE: Call = call("DELETE /subscriptions/{id}");
 static LIST: Call = call("GET /subscriptions");
 
@@ -81,6 +82,15 @@ pub enum RenewOutcome {
         /// What Graph granted.
         expires_at: Timestamp,
     },
+    /// 404: expired or removed. Create anew, then catch up (FA-21).
+    Gone,
+}
+
+/// What became of a reauthorization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReauthorizeOutcome {
+    /// 204: deliveries go on; the end did not move.
+    Reauthorized,
     /// 404: expired or removed. Create anew, then catch up (FA-21).
     Gone,
 }
@@ -159,6 +169,20 @@ impl GraphClient {
         };
         let (_, expires_at) = identity(&RENEW, &parse(&RENEW, &body)?)?;
         Ok(RenewOutcome::Renewed { expires_at })
+    }
+
+    /// Answers a `reauthorizationRequired` where a renewal is not wanted; a renewal does both [LIFE]. Doing it twice is
+    /// harmless.
+    ///
+    /// # Errors
+    /// See [`GraphError`].
+    pub async fn reauthorize_subscription(&self, id: Uuid) -> Result<ReauthorizeOutcome, GraphError> {
+        let url = self.address(&["subscriptions", &id.to_string(), "reauthorize"], None);
+        let request = Outgoing { method: Method::POST, url: &url, body: None };
+        Ok(match self.send(&REAUTHORIZE, request).await?.found(&REAUTHORIZE)? {
+            Some(_) => ReauthorizeOutcome::Reauthorized,
+            None => ReauthorizeOutcome::Gone,
+        })
     }
 
     /// Deletes a subscription; one that is gone already is fine.

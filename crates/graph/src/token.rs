@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use azure_core::time::OffsetDateTime;
+use lockstep_core::Timestamp;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
@@ -21,6 +22,7 @@ const TOKEN_LIMIT: Duration = Duration::from_secs(10);
 const REFRESH_BEFORE: Duration = Duration::from_secs(240);
 /// After a failed refresh, while the old token still serves.
 const REFRESH_AGAIN: Duration = Duration::from_secs(30);
+const CERTIFICATE_ENDED: &str = "it has expired; register a new one under the app registration's \"Certificates & secrets\" in Entra and connect the tenant with it (`lockstep connection add`)";
 /// A token younger than this shows the application's permissions as they are.
 const YOUNG: Duration = Duration::from_secs(60);
 
@@ -122,6 +124,13 @@ impl Tokens {
         }
     }
 
+    /// The same for whatever token is in use.
+    pub fn retire_held(&self) {
+        if let Some(held) = self.held.load_full() {
+            self.retire(&held);
+        }
+    }
+
     /// The library cannot be told to forget its token: the same credential in a new object can.
     fn forget_cached(&self) -> Result<(), GraphError> {
         let known = self.issuer.load();
@@ -166,6 +175,10 @@ impl Tokens {
 }
 
 async fn ask(issuer: &Issuer, scope: &str) -> Result<AccessToken, GraphError> {
+    let seconds = OffsetDateTime::now_utc().unix_timestamp();
+    if issuer.has_ended(Timestamp::from_micros(seconds.saturating_mul(1_000_000))) {
+        return Err(GraphError::SettingRefused { which: "certificate", why: CERTIFICATE_ENDED });
+    }
     let answer = timeout(TOKEN_LIMIT, issuer.source.get_token(&[scope], None)).await;
     metrics::counter!("lockstep_graph_requests_total", "route" => "POST token", "status" => outcome_label(&answer))
         .increment(1);
@@ -273,7 +286,7 @@ mod tests {
         assert!(tokens.held.load_full().is_none());
         let empty = Credential::ClientSecret(SecretString::from(""));
         assert!(matches!(tokens.replace(empty), Err(GraphError::SettingRefused { .. })));
-        let Credential::ClientSecret(stays) = &tokens.issuer.load().from;
-        assert_eq!(stays.expose_secret(), "new");
+        let issuer = tokens.issuer.load();
+        assert!(matches!(&issuer.from, Credential::ClientSecret(stays) if stays.expose_secret() == "new"));
     }
 }

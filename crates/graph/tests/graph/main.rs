@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod boundary;
+mod burst;
+mod certificate;
+mod delta;
 mod hostile;
+mod hostile_delta;
 mod identity;
 mod listing;
 mod reading;

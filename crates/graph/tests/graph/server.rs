@@ -1,5 +1,6 @@
 //! A server that answers exactly the bytes a test wants, one request per connection.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +16,14 @@ pub struct Seen {
     pub body: String,
 }
 
+impl Seen {
+    /// This server's own address, for links back to it.
+    pub fn base(&self) -> String {
+        let host = self.head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+        format!("http://{host}")
+    }
+}
+
 pub struct Server {
     pub base: String,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -23,6 +32,19 @@ pub struct Server {
 impl Server {
     /// Answers every request with what `answer` makes of it; token requests get a token by themselves, `token-1` first.
     pub async fn start(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let given = AtomicUsize::new(0);
+        Self::start_all(move |request| {
+            if !is_token(request) {
+                return answer(request);
+            }
+            let number = given.fetch_add(1, Ordering::Relaxed) + 1;
+            json(&format!(r#"{{"token_type":"Bearer","expires_in":3599,"access_token":"token-{number}"}}"#))
+        })
+        .await
+    }
+
+    /// Answers every request with what `answer` makes of it, token requests too.
+    pub async fn start_all(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -43,12 +65,17 @@ impl Server {
         self.all(true).len()
     }
 
+    /// What the token endpoint was sent.
+    pub fn token_forms(&self) -> Vec<String> {
+        self.all(true).into_iter().map(|seen| seen.body).collect()
+    }
+
     fn all(&self, token: bool) -> Vec<Seen> {
         self.seen.lock().unwrap().iter().filter(|seen| is_token(seen) == token).cloned().collect()
     }
 }
 
-fn is_token(seen: &Seen) -> bool {
+pub fn is_token(seen: &Seen) -> bool {
     seen.line.contains("/oauth2/v2.0/token")
 }
 
@@ -60,16 +87,8 @@ async fn serve(
     let Some(request) = read(&mut stream).await else {
         return;
     };
-    let tokens = {
-        let mut log = log.lock().unwrap();
-        log.push(request.clone());
-        log.iter().filter(|seen| is_token(seen)).count()
-    };
-    let bytes = if is_token(&request) {
-        json(&format!(r#"{{"token_type":"Bearer","expires_in":3599,"access_token":"token-{tokens}"}}"#))
-    } else {
-        answer(&request)
-    };
+    log.lock().unwrap().push(request.clone());
+    let bytes = answer(&request);
     let _ = stream.write_all(&bytes).await;
     let _ = stream.shutdown().await;
 }

@@ -42,11 +42,17 @@ pub fn endpoints(base: &str) -> GraphEndpoints {
 
 /// A client for a hand-written server.
 pub fn client_of(base: &str) -> GraphClient {
+    client_at(base, base)
+}
+
+/// A client for two of them.
+pub fn client_at(graph: &str, login: &str) -> GraphClient {
     let connection = GraphConnection {
         tenant: "contoso.example".to_owned(),
         client_id: "4f0c8c0e-6a1d-4a53-9c9b-2d2b7e9f3a33".to_owned(),
         credential: secret("a-secret"),
-        endpoints: endpoints(base),
+        endpoints: GraphEndpoints::custom(graph.parse().expect("an address"), login.parse().expect("an address"))
+            .expect("loopback addresses"),
     };
     GraphClient::connect(connection).expect("a good connection")
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use lockstep_core::Timestamp;
-use lockstep_graph::{GraphError, NewSubscription, RenewOutcome, WatchedResource};
+use lockstep_graph::{GraphError, NewSubscription, ReauthorizeOutcome, RenewOutcome, WatchedResource};
 use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
-use crate::server::{Server, error, status};
+use crate::server::{Server, error, json, status};
 use crate::stand::{Stand, client_of};
 
 /// Answers Graph's handshake as the receiver does.
@@ -60,6 +60,44 @@ async fn a_subscription_lives_is_renewed_and_ends() {
     stand.graph.delete_subscription(made.id).await.expect("deleting twice is fine");
     assert_eq!(stand.graph.renew_subscription(made.id, later).await.unwrap(), RenewOutcome::Gone);
     assert!(stand.graph.list_subscriptions().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_subscription_is_reauthorized_until_it_is_gone() {
+    let stand = Stand::start().await;
+    let receiver = receiver().await;
+    let wanted = wanted(&receiver.base, stand.simulator.clock().now_micros());
+    let created = stand.graph.create_subscription(&wanted).await.unwrap();
+    assert_eq!(stand.graph.reauthorize_subscription(created.id).await, Ok(ReauthorizeOutcome::Reauthorized));
+    let [listed] = &stand.graph.list_subscriptions().await.unwrap()[..] else { panic!("one") };
+    assert_eq!(listed.expires_at, created.expires_at, "its end did not move");
+
+    stand.graph.delete_subscription(created.id).await.unwrap();
+    assert_eq!(stand.graph.reauthorize_subscription(created.id).await, Ok(ReauthorizeOutcome::Gone));
+}
+
+#[tokio::test]
+async fn fa21_the_list_of_subscriptions_is_read_to_its_last_page_or_not_at_all() {
+    let server = Server::start(|request| {
+        let entry = |number: u8| {
+            format!(r#"{{"id":"0d7a2f31-9f5b-4a0c-8e21-6b3f5d8c1a5{number}","resource":"users","expirationDateTime":"2027-01-05T09:15:00Z"}}"#)
+        };
+        let link = format!("{}/v1.0/subscriptions?$skiptoken=2", request.base());
+        match request.line.contains("skiptoken") {
+            false => json(&format!(r#"{{"value":[{}],"@odata.nextLink":"{link}"}}"#, entry(1))),
+            true => json(&format!(r#"{{"value":[{}]}}"#, entry(2))),
+        }
+    })
+    .await;
+    assert_eq!(client_of(&server.base).list_subscriptions().await.unwrap().len(), 2);
+    let cut = Server::start(|request| match request.line.contains("skiptoken") {
+        false => {
+            json(&format!(r#"{{"value":[],"@odata.nextLink":"{}/v1.0/subscriptions?$skiptoken=2"}}"#, request.base()))
+        }
+        true => status(503, "", ""),
+    })
+    .await;
+    assert!(matches!(client_of(&cut.base).list_subscriptions().await, Err(GraphError::ServerError { .. })));
 }
 
 #[tokio::test]
