@@ -218,7 +218,9 @@ CREATE TABLE event (
     settled_at     INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX event_message ON event (message_id, message_item);
-CREATE INDEX event_list ON event (connection_id, status, id);
+CREATE INDEX event_list ON event (connection_id, id);
+CREATE INDEX event_connection_status ON event (connection_id, status, id);
+CREATE INDEX event_status ON event (status, id);
 
 -- What could not be read (BI-45), up to 64 KiB.
 CREATE TABLE parked_body (
@@ -235,6 +237,7 @@ CREATE TABLE event_object (
     reason         TEXT,
     PRIMARY KEY (event_id, object_id)
 ) STRICT;
+CREATE INDEX event_object_object ON event_object (object_id);
 CREATE INDEX event_object_open ON event_object (connection_id, object_id) WHERE outcome IS NULL;
 
 -- One row per object to look at, however many hints named it.

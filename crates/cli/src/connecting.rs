@@ -1,6 +1,7 @@
 //! Adding a connection: checked by a token and a read before anything is stored.
 
-use lockstep_core::ObjectId;
+use lockstep_core::{ObjectId, Timestamp};
+use lockstep_graph::{CertificateFile, Credential, GraphError};
 use lockstep_store::{Connection, NewConnection, NewCredential, Store};
 use lockstep_worker::{Checked, GraphSettings, check_connection, connect};
 use secrecy::SecretString;
@@ -15,8 +16,8 @@ pub struct WantedConnection {
     pub tenant: String,
     /// Application (client) id.
     pub client_id: String,
-    /// The application's secret.
-    pub secret: SecretString,
+    /// The application's proof.
+    pub credential: WantedCredential,
     /// `global`, `usgov`, `usgov-dod` or `china`.
     pub cloud: String,
     /// The set of records it may link to and create in; its own by default.
@@ -29,13 +30,51 @@ pub struct WantedConnection {
     pub test_users: Vec<String>,
 }
 
+/// How the application proves itself. Has no `Debug`.
+pub enum WantedCredential {
+    /// A client secret.
+    ClientSecret(SecretString),
+    /// A certificate and its private key, as PEM.
+    Certificate(SecretString),
+}
+
+impl WantedCredential {
+    /// For Microsoft and for the store; `now` tells whether a certificate has run out.
+    fn read(self, now: Timestamp) -> Result<(Credential, NewCredential), Failure> {
+        match self {
+            Self::ClientSecret(secret) => {
+                Ok((Credential::ClientSecret(secret.clone()), NewCredential::ClientSecret(secret)))
+            }
+            Self::Certificate(pem) => {
+                let file = CertificateFile::parse(&pem).map_err(refused)?;
+                let expires_at = file.expires_at();
+                if expires_at <= now {
+                    return Err(Failure::Failed(format!(
+                        "adding the connection: the certificate ran out on {expires_at}; make a new one and register it at the application"
+                    )));
+                }
+                Ok((Credential::Certificate(file), NewCredential::Certificate { pem, expires_at }))
+            }
+        }
+    }
+}
+
+/// What is wrong with the file, and what would be right.
+fn refused(error: GraphError) -> Failure {
+    match error {
+        GraphError::SettingRefused { which, why } => Failure::Usage(format!("the {which} file cannot be used: {why}")),
+        other => other.into(),
+    }
+}
+
 /// Checks and stores it. When the check fails, nothing is stored.
 pub async fn add_connection(
     store: &Store,
     graph: &GraphSettings,
     wanted: WantedConnection,
 ) -> Result<Connection, Failure> {
-    let client = connect(&wanted.tenant, &wanted.client_id, wanted.secret.clone(), &wanted.cloud, graph)?;
+    let (credential, kept) = wanted.credential.read(store.now())?;
+    let client = connect(&wanted.tenant, &wanted.client_id, credential, &wanted.cloud, graph)?;
     let checked = check_connection(&client).await?;
     check_permissions(&checked)?;
     check_tenant(&wanted.tenant, &checked)?;
@@ -46,7 +85,7 @@ pub async fn add_connection(
             tenant_id: checked.organization,
             domain: checked.verified_domains.first().cloned().unwrap_or_default(),
             client_id: wanted.client_id,
-            credential: NewCredential::ClientSecret(wanted.secret),
+            credential: kept,
             cloud: wanted.cloud,
             realm: wanted.realm,
             guests: wanted.guests,

@@ -2,19 +2,20 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// For `serve`: level from `RUST_LOG`, `info` by default.
 pub fn start() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if std::io::stderr().is_terminal() {
-        builder.try_init()
-    } else {
-        builder.json().flatten_event(true).try_init()
-    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if std::io::stderr().is_terminal() { lines.boxed() } else { lines.json().flatten_event(true).boxed() };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    #[cfg(debug_assertions)]
+    let subscriber = subscriber.with(crate::kill_point::layer());
     // A second start in one process (tests) changes nothing.
-    drop(started);
+    drop(subscriber.try_init());
 }
 
 /// For every other command: only what `RUST_LOG` asks for, since results and errors are printed anyway.

@@ -13,6 +13,8 @@ mod connecting;
 mod demo;
 mod failure;
 mod health;
+#[cfg(debug_assertions)]
+mod kill_point;
 mod logging;
 mod output;
 mod rules;

@@ -27,6 +27,12 @@ pub struct Timing {
     pub deleted_keep: Duration,
     /// A read that began longer ago than this is refused at commit (G-08).
     pub work_timeout: Duration,
+    /// A delta run of each connection this often, and at once on every sign of a gap.
+    pub delta_interval: Duration,
+    /// A connection whose last complete delta run is older than this is stale (G-21).
+    pub t_missed: Duration,
+    /// What was listed is listed again so long after: a listing may come from a stale replica.
+    pub relist: [Duration; 2],
     /// Length asked of Graph for a subscription.
     pub sub_lifetime: Duration,
     /// Comparison with Graph's own list of subscriptions.
@@ -48,6 +54,9 @@ impl Default for Timing {
             seen_keep: minutes(30),
             deleted_keep: minutes(31 * 24 * 60),
             work_timeout: Duration::from_secs(60),
+            delta_interval: minutes(5),
+            t_missed: minutes(10),
+            relist: [minutes(5), minutes(15)],
             sub_lifetime: minutes(48 * 60),
             sub_check: minutes(15),
         }

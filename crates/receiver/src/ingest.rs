@@ -1,6 +1,7 @@
 //! What happens to a request, cheap checks first (TH-04): path token, method, headers, handshake, limits, body, JSON,
 //! and only then clientState.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,7 +176,22 @@ impl Ingest {
 
     fn judge_all(&self, endpoint: &Endpoint, items: &[RawItem<'_>]) -> Vec<Judgement> {
         let keys = self.endpoints.keys();
-        let same = |secret: &str, mac: &[u8; 32]| keys.verify_mac(MacPurpose::ClientState, secret.as_bytes(), mac);
+        // The items of one POST mostly carry one clientState: it is hashed once. Only what the sender said is compared
+        // with what the sender said, so that the time this takes tells nothing.
+        let vouched = RefCell::new(None);
+        let same = |secret: &str, mac: &[u8; 32]| {
+            let known = |vouched: &Option<(String, [u8; 32])>| {
+                vouched.as_ref().is_some_and(|(text, of)| text == secret && of == mac)
+            };
+            if known(&vouched.borrow()) {
+                return true;
+            }
+            let same = keys.verify_mac(MacPurpose::ClientState, secret.as_bytes(), mac);
+            if same {
+                vouched.replace(Some((secret.to_owned(), *mac)));
+            }
+            same
+        };
         items.iter().map(|item| judge(item, endpoint, same)).collect()
     }
 
@@ -210,6 +226,7 @@ impl Ingest {
             received_at: self.clock.now(),
             items: within_bounds(items),
         };
+        tracing::trace!(target: "lockstep::point", "receiver.before_publish");
         self.queue.publish(&message).await.map_err(|error| {
             if self.log.due(None, "not_durable") {
                 let error: &dyn std::error::Error = &error;
@@ -217,6 +234,7 @@ impl Ingest {
             }
             Rejection::NotDurable
         })?;
+        tracing::trace!(target: "lockstep::point", "receiver.published");
         metrics::counter!("lockstep_ingest_accepted_items_total").increment(count);
         Ok(())
     }

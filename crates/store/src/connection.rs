@@ -1,14 +1,18 @@
 //! Connections: one Entra tenant each, with its secrets and its health.
 
+pub(crate) mod credential;
 pub(crate) mod health;
+pub(crate) mod pause;
 pub(crate) mod removal;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lockstep_core::field::FieldMap;
 use lockstep_core::settings::{Defaults, Settings};
+use lockstep_core::timing::Timing;
 use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
@@ -16,6 +20,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::audit::{Actor, AuditEntry};
+use crate::connection::credential::{CredentialKind, NewCredential, RunningOut};
 use crate::db::{Store, Tx};
 use crate::error::StoreError;
 use crate::secret::{MacPurpose, Place, random_bytes};
@@ -27,8 +32,9 @@ const COLUMNS: &str = "SELECT id, name, tenant_id, domain, client_id, cloud, cre
 const TAKEN: &str = "SELECT name, tenant_id FROM connection WHERE name = $1 OR tenant_id = $2";
 const ADD: &str =
     "INSERT INTO connection (id, name, tenant_id, domain, client_id, cloud, credential_kind, credential, realm,
-    guests, match_domains, test_users, path_token, path_token_mac, state, since, fields, defaults, settings, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'new', $15, $16, $17, $18, $15)";
+    guests, match_domains, test_users, path_token, path_token_mac, state, since, fields, defaults, settings, created_at,
+    credential_expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'new', $15, $16, $17, $18, $15, $19)";
 const ADD_BRAKE: &str = "INSERT INTO brake (scope) VALUES ($1)";
 const ADD_COUNT: &str = "INSERT INTO people_count (connection_id, active, inactive) VALUES ($1, 0, 0)";
 const CREDENTIAL: &str = "SELECT credential FROM connection WHERE id = $1";
@@ -58,12 +64,6 @@ pub struct NewConnection {
     pub test_users: Vec<String>,
 }
 
-/// A credential to keep. Has no `Debug`.
-pub enum NewCredential {
-    /// A client secret of the app registration.
-    ClientSecret(SecretString),
-}
-
 /// How a connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionState {
@@ -77,6 +77,10 @@ pub enum ConnectionState {
     NeedsAttention,
     /// Stopped by a person: hints are taken and wait.
     Paused,
+    /// Works, but Graph forgot its delta link: everybody is compared (FA-13). Shown, never stored.
+    Resyncing,
+    /// Works, but its last complete delta run is older than `t_missed` (G-21). Shown, never stored.
+    Stale,
 }
 
 impl ConnectionState {
@@ -88,6 +92,8 @@ impl ConnectionState {
             Self::Degraded => "degraded",
             Self::NeedsAttention => "needs_attention",
             Self::Paused => "paused",
+            Self::Resyncing => "resyncing",
+            Self::Stale => "stale",
         }
     }
 
@@ -114,8 +120,8 @@ pub struct Connection {
     pub client_id: String,
     /// Which Microsoft cloud.
     pub cloud: String,
-    /// `client_secret`.
-    pub credential_kind: String,
+    /// What it signs in with.
+    pub credential_kind: CredentialKind,
     /// When the credential runs out, as far as known.
     pub credential_expires_at: Option<Timestamp>,
     /// The set of records it may link to and create in.
@@ -158,6 +164,29 @@ pub struct Connection {
     pub settings: Settings,
     /// When it was added.
     pub created_at: Timestamp,
+}
+
+impl Connection {
+    /// Whether its credential has run out or soon will.
+    pub fn running_out(&self, now: Timestamp) -> Option<RunningOut> {
+        RunningOut::of(self.credential_kind, self.credential_expires_at, now)
+    }
+}
+
+impl Connection {
+    /// Synced once, but the last complete delta run is older than `t_missed`: what is shown may be, too (G-21).
+    pub fn is_stale(&self, now: Timestamp, timing: &Timing) -> bool {
+        is_stale(self.first_sync_at, self.last_delta_at, now, timing.t_missed)
+    }
+}
+
+pub(crate) fn is_stale(
+    first_sync_at: Option<Timestamp>,
+    last_delta_at: Option<Timestamp>,
+    now: Timestamp,
+    t_missed: Duration,
+) -> bool {
+    first_sync_at.is_some_and(|first| now.since(last_delta_at.unwrap_or(first)) > t_missed)
 }
 
 impl Store {
@@ -219,7 +248,7 @@ impl Store {
         found.ok_or_else(|| StoreError::NotFound { what: "connection", id: id.to_string() })
     }
 
-    /// The client secret, decrypted.
+    /// The client secret, or the certificate with its key as PEM, decrypted; [`Connection::credential_kind`] tells which.
     ///
     /// # Errors
     /// `Unsealable` when the row was tampered with.
@@ -259,7 +288,6 @@ impl Tx {
     }
 
     fn add_statement(&self, id: ConnectionId, new: &NewConnection, now: Timestamp) -> Sql {
-        let NewCredential::ClientSecret(secret) = &new.credential;
         let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(random_bytes::<32>()));
         let row = id.to_string();
         let seal =
@@ -272,8 +300,8 @@ impl Tx {
             .bind(new.domain.as_str())
             .bind(new.client_id.as_str())
             .bind(new.cloud.as_str())
-            .bind("client_secret")
-            .bind(seal("credential", secret.expose_secret()))
+            .bind(new.credential.kind().as_str())
+            .bind(seal("credential", new.credential.secret().expose_secret()))
             .bind(new.realm.as_deref().unwrap_or(&new.name))
             .bind(new.guests)
             .bind(Bind::json(&domains))
@@ -284,6 +312,7 @@ impl Tx {
             .bind(Bind::json(&FieldMap::default()))
             .bind(Bind::json(&Defaults::default()))
             .bind(Bind::json(&Settings::default()))
+            .bind(new.credential.expires_at())
     }
 }
 
@@ -300,7 +329,7 @@ fn connection_from(row: &Row) -> Result<Connection, StoreError> {
         domain: row.get("domain")?,
         client_id: row.get("client_id")?,
         cloud: row.get("cloud")?,
-        credential_kind: row.get("credential_kind")?,
+        credential_kind: row.word(T, "credential_kind", CredentialKind::parse)?,
         credential_expires_at: row.maybe_at("credential_expires_at")?,
         realm: row.get("realm")?,
         guests: row.get("guests")?,

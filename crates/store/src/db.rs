@@ -147,6 +147,7 @@ impl Store {
             .fetch_one(ticket)
             .await
             .map_err(|source| StoreError::database("drawing a ticket", source))?;
+        tracing::trace!(target: "lockstep::point", "store.ticket_drawn");
         Row::Lite(row).get("value").map(Ticket)
     }
 
@@ -193,7 +194,10 @@ impl Tx {
     /// When the commit failed or its result is unknown: the task runs again (G-14).
     pub async fn commit(self) -> Result<(), StoreError> {
         let Self { inner: OpenTx::Lite(tx), name, .. } = self;
-        tx.commit().await.map_err(|source| StoreError::database(name, source))
+        tracing::trace!(target: "lockstep::point", "store.before_commit");
+        tx.commit().await.map_err(|source| StoreError::database(name, source))?;
+        tracing::trace!(target: "lockstep::point", "store.committed");
+        Ok(())
     }
 
     /// Store time.

@@ -99,6 +99,8 @@ pub enum DueReason {
     EnteredScope,
     /// Somebody asked.
     OnDemand,
+    /// An event is replayed, or runs again after it failed.
+    Replay,
     /// The rules changed.
     Rules,
 }
@@ -127,13 +129,13 @@ impl DueClaim {
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         [Self::Changed, Self::Added, Self::Removed, Self::Deleted].into_iter().find(|claim| claim.as_str() == word)
     }
 }
 
 impl DueReason {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Hint,
         Self::Settle,
         Self::ScopeAgree,
@@ -148,6 +150,7 @@ impl DueReason {
         Self::Relist,
         Self::EnteredScope,
         Self::OnDemand,
+        Self::Replay,
         Self::Rules,
     ];
 
@@ -168,6 +171,7 @@ impl DueReason {
             Self::Relist => "relist",
             Self::EnteredScope => "entered_scope",
             Self::OnDemand => "on_demand",
+            Self::Replay => "replay",
             Self::Rules => "rules",
         }
     }

@@ -1,5 +1,6 @@
 //! Events: one per notification item and on-demand request; none ever disappears (G-05).
 
+mod rerun;
 pub(crate) mod settle;
 
 use lockstep_core::{ConnectionId, EventId, ObjectId, Ticket, Timestamp};
@@ -8,18 +9,23 @@ use uuid::Uuid;
 use crate::connection::health::mark_gap_statement;
 use crate::db::{Store, Tx};
 use crate::due::mark::MarkDue;
-use crate::due::{Due, DueKind, DueReason};
+use crate::due::{Due, DueClaim, DueKind, DueReason};
 use crate::error::StoreError;
-use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
+use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
 
-pub(crate) const INSERT_EVENTS: &str =
-    "INSERT INTO event (id, connection_id, kind, object_id, claim, status, reason, message_id,
+const INSERT_EVENTS: &str =
+    "INSERT INTO event (id, replay_of, connection_id, kind, object_id, claim, status, reason, message_id,
     message_item, taken_ticket, received_at, settled_at) VALUES ";
 const TICKET: &str = "SELECT value FROM ticket WHERE id = 1";
 const PARK_BODY: &str = "INSERT INTO parked_body (event_id, body) VALUES ($1, $2)";
 const KNOWN_CONNECTION: &str = "SELECT id FROM connection WHERE id = $1";
+const NOTE_FAILED: &str =
+    "UPDATE event SET reason = $3, attempts = $4, settled_at = $5 WHERE status = 'failed' AND id IN
+    (SELECT event_id FROM event_object WHERE connection_id = $1 AND object_id = $2 AND outcome = 'failed')";
 const NOTE_OPEN: &str = "UPDATE event SET status = $3, reason = $4, attempts = $5, settled_at = $6 WHERE id IN
     (SELECT event_id FROM event_object WHERE connection_id = $1 AND object_id = $2 AND outcome IS NULL)";
+const OPEN_ABOUT: &str = " WHERE status IN ('in_work', 'waiting') AND id IN
+    (SELECT event_id FROM event_object WHERE outcome IS NULL AND connection_id = ";
 const CLOSE_OPEN: &str = "UPDATE event_object SET outcome = $3, reason = $4
     WHERE connection_id = $1 AND object_id = $2 AND outcome IS NULL";
 
@@ -94,6 +100,7 @@ impl EventOutcome {
 /// An event to insert.
 pub(crate) struct NewEvent {
     pub(crate) id: EventId,
+    pub(crate) replay_of: Option<EventId>,
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) kind: &'static str,
     pub(crate) object: Option<ObjectId>,
@@ -109,6 +116,7 @@ impl NewEvent {
     pub(crate) fn row(&self, taken: Ticket, now: Timestamp) -> Vec<Bind> {
         vec![
             self.id.into(),
+            self.replay_of.into(),
             self.connection.into(),
             self.kind.into(),
             self.object.into(),
@@ -140,6 +148,7 @@ impl Store {
         let id = EventId(Uuid::now_v7());
         let event = NewEvent {
             id,
+            replay_of: None,
             connection: known,
             kind: "catch_up",
             object: None,
@@ -169,6 +178,7 @@ impl Store {
         let id = EventId(Uuid::now_v7());
         let event = NewEvent {
             id,
+            replay_of: None,
             connection: Some(connection),
             kind: "on_demand",
             object: Some(user),
@@ -200,7 +210,8 @@ impl Store {
 }
 
 impl Tx {
-    /// The events of an object that is tried again later, or given up.
+    /// The events of an object that is tried again later, or given up. What fails without one (a settle, a delta row)
+    /// becomes one.
     pub(crate) async fn note_open_events(&mut self, due: &Due, outcome: &EventOutcome) -> Result<(), StoreError> {
         let given_up = outcome.status == EventStatus::Failed;
         let note = sql(NOTE_OPEN)
@@ -210,11 +221,54 @@ impl Tx {
             .bind(outcome.reason.clone())
             .bind(due.attempts)
             .bind(given_up.then_some(self.now()));
-        self.run(note).await?;
-        if given_up {
-            let close = sql(CLOSE_OPEN).bind(due.connection).bind(due.object).bind(outcome.status.as_str());
-            let close = close.bind(outcome.reason.clone());
-            self.run(close).await?;
+        let noted = self.run(note).await?;
+        if !given_up {
+            return Ok(());
+        }
+        if noted == 0 {
+            self.note_failure(due, outcome).await?;
+        }
+        let close = sql(CLOSE_OPEN).bind(due.connection).bind(due.object).bind(outcome.status.as_str());
+        self.run(close.bind(outcome.reason.clone())).await?;
+        Ok(())
+    }
+
+    /// A failure that no open event tells of: the event that told of the last one, or a new one.
+    async fn note_failure(&mut self, due: &Due, outcome: &EventOutcome) -> Result<(), StoreError> {
+        let now = self.now();
+        let known = sql(NOTE_FAILED).bind(due.connection).bind(due.object).bind(outcome.reason.clone());
+        if self.run(known.bind(due.attempts).bind(now)).await? > 0 {
+            return Ok(());
+        }
+        let event = NewEvent {
+            id: EventId(Uuid::now_v7()),
+            replay_of: None,
+            connection: Some(due.connection),
+            kind: if due.kind == DueKind::Group { "group" } else { "user" },
+            object: Some(due.object),
+            claim: due.claim.map(DueClaim::as_str),
+            status: outcome.status.as_str(),
+            reason: outcome.reason.clone(),
+            message: None,
+            received_at: due.hinted_at.unwrap_or(due.due_at),
+            settled: true,
+        };
+        let named = [(event.id, due.connection, due.object)];
+        self.insert_events(&[event]).await?;
+        self.name_objects(&named).await
+    }
+
+    /// What a fault of the connection keeps from being looked at waits, and says for what.
+    pub(crate) async fn note_waiting(
+        &mut self,
+        connection: ConnectionId,
+        objects: &[ObjectId],
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        for chunk in objects.chunks(IDS_PER_STATEMENT) {
+            let wait = sql("UPDATE event SET status = 'waiting', reason = ").value(reason).push(OPEN_ABOUT);
+            let wait = wait.value(connection).push(" AND object_id IN ").list(chunk.iter().copied());
+            self.run(wait.push(")")).await?;
         }
         Ok(())
     }

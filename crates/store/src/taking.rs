@@ -196,6 +196,7 @@ impl Origin<'_> {
     ) -> NewEvent {
         NewEvent {
             id: EventId(Uuid::now_v7()),
+            replay_of: None,
             connection: Some(self.message.connection),
             kind,
             object,
@@ -241,19 +242,29 @@ impl Tx {
         let due: Vec<HintedObject> = taking.due.values().cloned().collect();
         self.mark_hinted(&due).await?;
         let now = self.now();
-        let seen: Vec<_> = taking.seen.iter().collect();
+        self.note_seen(&taking.seen).await?;
+        for connection in &taking.gaps {
+            self.run(mark_gap_statement(*connection, now)).await?;
+        }
+        for subscription in &taking.renew {
+            self.run(sql(RENEW_NOW).bind(*subscription).bind(now)).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps ids out of scope for a while, without a call to Graph.
+    pub(crate) async fn note_seen(
+        &mut self,
+        seen: &BTreeMap<(ConnectionId, ObjectId), DueKind>,
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        let seen: Vec<_> = seen.iter().collect();
         for chunk in seen.chunks(ROWS_PER_STATEMENT) {
             let rows = chunk.iter().map(|((connection, id), kind)| -> Vec<Bind> {
                 vec![(*connection).into(), (*id).into(), kind.as_str().into(), now.into()]
             });
             let insert = sql("INSERT INTO seen (connection_id, object_id, object_kind, seen_at) VALUES ").rows(rows);
             self.run(insert.push(SEEN)).await?;
-        }
-        for connection in &taking.gaps {
-            self.run(mark_gap_statement(*connection, now)).await?;
-        }
-        for subscription in &taking.renew {
-            self.run(sql(RENEW_NOW).bind(*subscription).bind(now)).await?;
         }
         Ok(())
     }

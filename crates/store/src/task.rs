@@ -1,4 +1,4 @@
-//! Longer work in steps with checkpoints: full syncs and group listings.
+//! Longer work in steps with checkpoints: full syncs, group listings, delta rounds, and the comparisons that follow them.
 
 use lockstep_core::{ConnectionId, ObjectId, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -21,10 +21,15 @@ const START: &str =
     VALUES ($1, $2, $3, $4, 'due', 'null', $5, $6, $7)";
 const CLAIM: &str = "UPDATE task SET lease_owner = $1, lease_until = $2, attempts = attempts + 1 WHERE id =
     (SELECT t.id FROM task t JOIN connection c ON c.id = t.connection_id
-     WHERE t.state = 'due' AND t.due_at <= $3 AND (t.lease_until IS NULL OR t.lease_until <= $3)
+     WHERE t.state = 'due' AND t.due_at <= $3 AND ($4 = 'any' OR (t.kind = 'delta') = ($4 = 'delta')) AND (t.lease_until IS NULL OR t.lease_until <= $3)
        AND c.state <> 'paused' AND (c.next_try_at IS NULL OR c.next_try_at <= $3)
      ORDER BY t.due_at, t.id LIMIT 1)
     RETURNING id, connection_id, kind, object_id, state, checkpoint, progress, due_at, attempts, reason, created_at, finished_at";
+const LOOKUP_OPEN: &str = "SELECT id FROM task WHERE connection_id = $1 AND kind = $2 AND state = 'due' LIMIT 1";
+const ASKED_SINCE: &str = "SELECT id FROM task WHERE connection_id = $1 AND kind = $2 AND created_at > $3 LIMIT 1";
+// A listing soon after another is followed by the same relist.
+const RELIST_OWED: &str = "SELECT id FROM task WHERE connection_id = $1 AND kind = 'relist' AND state = 'due'
+    AND (object_id = $2 OR (object_id IS NULL AND $2 IS NULL)) AND due_at > $3 AND due_at <= $4 LIMIT 1";
 const EXTEND: &str = "UPDATE task SET lease_until = $3 WHERE id = $1 AND lease_owner = $2";
 const CHECKPOINT: &str = "UPDATE task SET checkpoint = $2, progress = $3, attempts = 0 WHERE id = $1 AND state = 'due'";
 const FINISH: &str =
@@ -40,6 +45,9 @@ const CLOSE_GAP: &str = "UPDATE connection SET gap_since = NULL WHERE id = $1 AN
 const SETTLE_CATCH_UP: &str = "UPDATE event SET status = 'applied', settled_at = $3
     WHERE connection_id = $1 AND kind = 'catch_up' AND status = 'waiting' AND received_at <= $2";
 
+/// A relist that is owed within the last fifth of the span counts for a later listing too.
+const RELIST_JOINS: u32 = 5;
+
 /// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskKind {
@@ -47,6 +55,12 @@ pub enum TaskKind {
     FullSync,
     /// Compares one group's listing with the mirror.
     ListGroup,
+    /// Asks for what changed since the last round.
+    Delta,
+    /// Lists once more what was listed a while ago, one group or all: the listing may have come from a stale replica.
+    Relist,
+    /// Lists every mapped group once a day.
+    DailyCompare,
 }
 
 impl TaskKind {
@@ -54,11 +68,14 @@ impl TaskKind {
         match self {
             Self::FullSync => "full_sync",
             Self::ListGroup => "list_group",
+            Self::Delta => "delta",
+            Self::Relist => "relist",
+            Self::DailyCompare => "daily_compare",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::FullSync, Self::ListGroup].into_iter().find(|kind| kind.as_str() == word)
+        [Self::FullSync, Self::ListGroup, Self::Delta, Self::Relist, Self::DailyCompare].into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -181,9 +198,39 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn claim_task(&self, worker: Uuid) -> Result<Option<Task>, StoreError> {
+        self.claim_task_of("any", worker).await
+    }
+
+    /// Takes the delta task that is due longest: it must not wait behind long listings.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn claim_delta_task(&self, worker: Uuid) -> Result<Option<Task>, StoreError> {
+        self.claim_task_of("delta", worker).await
+    }
+
+    /// Takes the task that is due longest among all others.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn claim_listing_task(&self, worker: Uuid) -> Result<Option<Task>, StoreError> {
+        self.claim_task_of("listing", worker).await
+    }
+
+    /// Whether such a task waits or is under way.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn owes_task(&self, connection: ConnectionId, kind: TaskKind) -> Result<bool, StoreError> {
+        let open = self.one("owes_task", sql(LOOKUP_OPEN).bind(connection).bind(kind.as_str())).await?;
+        Ok(open.is_some())
+    }
+
+    async fn claim_task_of(&self, which: &'static str, worker: Uuid) -> Result<Option<Task>, StoreError> {
         let mut tx = self.begin("claim_task").await?;
         let now = tx.now();
-        let Some(row) = tx.one(sql(CLAIM).bind(worker).bind(now + LEASE).bind(now)).await? else { return Ok(None) };
+        let claim = sql(CLAIM).bind(worker).bind(now + LEASE).bind(now).bind(which);
+        let Some(row) = tx.one(claim).await? else { return Ok(None) };
         let task = task_from(&row)?;
         tx.commit().await?;
         Ok(Some(task))
@@ -243,6 +290,16 @@ impl Tx {
             self.run(sql(HASTEN).bind(id).bind(due_at)).await?;
             return Ok(id);
         }
+        self.insert_task(connection, kind, object, due_at).await
+    }
+
+    async fn insert_task(
+        &mut self,
+        connection: ConnectionId,
+        kind: TaskKind,
+        object: Option<ObjectId>,
+        due_at: Timestamp,
+    ) -> Result<TaskId, StoreError> {
         let id = TaskId(Uuid::now_v7());
         let now = self.now();
         let start = sql(START).bind(id).bind(connection).bind(kind.as_str()).bind(object);
@@ -264,16 +321,51 @@ impl Tx {
         self.run_while_due(statement).await
     }
 
-    /// The task is done. A finished full sync also closes a gap that was known when it was asked for: it saw everyone.
+    /// The task is done.
     ///
     /// # Errors
     /// `Conflict` when the task was finished meanwhile.
     pub async fn finish_task(&mut self, task: &Task, progress: &SyncProgress) -> Result<(), StoreError> {
         let now = self.now();
-        self.run_while_due(sql(FINISH).bind(task.id).bind(Bind::json(progress)).bind(now)).await?;
-        if task.kind == TaskKind::FullSync {
-            self.run(sql(CLOSE_GAP).bind(task.connection).bind(task.created_at)).await?;
-            self.run(sql(SETTLE_CATCH_UP).bind(task.connection).bind(task.created_at).bind(now)).await?;
+        self.run_while_due(sql(FINISH).bind(task.id).bind(Bind::json(progress)).bind(now)).await
+    }
+
+    /// Everything that changed before `covered_at` was seen: a gap known by then is closed, and what waited for it is
+    /// applied.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn close_gap(&mut self, connection: ConnectionId, covered_at: Timestamp) -> Result<(), StoreError> {
+        let now = self.now();
+        self.run(sql(CLOSE_GAP).bind(connection).bind(covered_at)).await?;
+        self.run(sql(SETTLE_CATCH_UP).bind(connection).bind(covered_at).bind(now)).await?;
+        Ok(())
+    }
+
+    /// Whether such a task was asked for after this time, finished or not.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn task_asked_since(
+        &mut self,
+        connection: ConnectionId,
+        kind: TaskKind,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(self.one(sql(ASKED_SINCE).bind(connection).bind(kind.as_str()).bind(since)).await?.is_some())
+    }
+
+    /// What was just listed, one group or all, is listed again after each span of `relist`.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn owe_relists(&mut self, connection: ConnectionId, group: Option<ObjectId>) -> Result<(), StoreError> {
+        for span in self.timing().relist {
+            let due_at = self.now() + span;
+            let owed = sql(RELIST_OWED).bind(connection).bind(group);
+            if self.one(owed.bind(due_at - span / RELIST_JOINS).bind(due_at)).await?.is_none() {
+                self.insert_task(connection, TaskKind::Relist, group, due_at).await?;
+            }
         }
         Ok(())
     }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lockstep_core::{ConnectionId, ObjectId};
-use lockstep_graph::{Cloud, Credential, GraphClient, GraphConnection, GraphEndpoints};
-use lockstep_store::{Connection, Store};
-use secrecy::SecretString;
+use lockstep_graph::{CertificateFile, Cloud, Credential, GraphClient, GraphConnection, GraphEndpoints};
+use lockstep_store::{Connection, CredentialKind, Store};
 use tokio::sync::OnceCell;
 
 use crate::config::GraphSettings;
@@ -15,14 +14,18 @@ use crate::error::WorkerError;
 /// A client for a connection in the store. No request is sent.
 ///
 /// # Errors
-/// When the secret cannot be opened or an address is refused.
+/// When the credential cannot be opened or read, or an address is refused.
 pub async fn graph_client(
     store: &Store,
     connection: &Connection,
     settings: &GraphSettings,
 ) -> Result<GraphClient, WorkerError> {
     let secret = store.connection_secret(connection).await?;
-    connect(&connection.tenant_id.to_string(), &connection.client_id, secret, &connection.cloud, settings)
+    let credential = match connection.credential_kind {
+        CredentialKind::ClientSecret => Credential::ClientSecret(secret),
+        CredentialKind::Certificate => Credential::Certificate(CertificateFile::parse(&secret)?),
+    };
+    connect(&connection.tenant_id.to_string(), &connection.client_id, credential, &connection.cloud, settings)
 }
 
 /// A client for a connection that is not in the store yet. No request is sent.
@@ -32,7 +35,7 @@ pub async fn graph_client(
 pub fn connect(
     tenant: &str,
     client_id: &str,
-    secret: SecretString,
+    credential: Credential,
     cloud: &str,
     settings: &GraphSettings,
 ) -> Result<GraphClient, WorkerError> {
@@ -40,7 +43,7 @@ pub fn connect(
     Ok(GraphClient::connect(GraphConnection {
         tenant: tenant.to_owned(),
         client_id: client_id.to_owned(),
-        credential: Credential::ClientSecret(secret),
+        credential,
         endpoints,
     })?)
 }
@@ -90,7 +93,7 @@ impl Clients {
         client.await.cloned()
     }
 
-    /// Makes the next use start anew: the secret may have been replaced meanwhile.
+    /// Makes the next use start anew: the credential may have been replaced meanwhile.
     pub(crate) fn forget(&self, connection: ConnectionId) {
         self.lock().remove(&connection);
     }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::clients::Clients;
 use crate::config::WorkerConfig;
 use crate::error::WorkerError;
+use crate::jobs::subscriptions::Upkeep;
 
 /// Shared by every loop of one process; cheap to clone.
 #[derive(Clone)]
@@ -31,7 +32,7 @@ pub(crate) struct Shared {
     /// Something for the scheduler happened.
     pub schedule: Notify,
     /// Creating and renewing subscriptions, one at a time in this process.
-    pub subscribing: tokio::sync::Mutex<()>,
+    pub subscribing: tokio::sync::Mutex<Upkeep>,
     clients: Clients,
     stop: watch::Sender<bool>,
 }
@@ -53,7 +54,7 @@ impl Context {
             queue,
             due: Notify::new(),
             schedule: Notify::new(),
-            subscribing: tokio::sync::Mutex::new(()),
+            subscribing: tokio::sync::Mutex::default(),
             clients: Clients::default(),
             stop: watch::Sender::new(false),
         }))

@@ -1,40 +1,53 @@
-//! Works off what is due: claims no more than can start now, runs each connection's share as one batch.
+//! Works off what is due: claims no more than can be read and written now, runs each connection's share as one batch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_core::{ConnectionId, ErrorClass};
+use lockstep_core::{ConnectionId, ErrorClass, Timestamp};
+use lockstep_graph::IDS_PER_BATCH;
 use lockstep_store::Due;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
 use crate::context::Context;
 use crate::error::WorkerError;
+use crate::jobs::failing::spend_attempt;
 use crate::jobs::sync_people;
 use crate::supervise::chain;
+use crate::trouble;
 
 /// Rows may be made due by another process, and a clock that tests move may make them due early.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// At stop, what has not ended by then is given back.
 const FINISH_WITHIN: Duration = Duration::from_secs(15);
 
-/// One piece of running work.
-struct Batch {
-    dues: Vec<Due>,
-}
+/// Objects taken at a time: what fits into one request (T5).
+const CLAIM: usize = IDS_PER_BATCH;
+/// Objects in hand: one batch is read while another one is written. What would only wait in memory stays in the store,
+/// where what is more urgent overtakes it.
+const MOST_IN_HAND: usize = 2 * CLAIM;
+/// Store time between two looks for what failed a day ago.
+const LOOK_FOR_FAILED_EVERY: Duration = Duration::from_secs(15 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The store was in trouble, not the objects.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 struct Runner {
     ctx: Context,
+    /// One for each request to Graph at a time.
     places: Arc<Semaphore>,
     running: JoinSet<Result<(), WorkerError>>,
-    batches: BTreeMap<Id, Batch>,
+    /// What each running piece of work was given.
+    in_hand: BTreeMap<Id, Vec<Due>>,
+    failed_looked_at: Option<Timestamp>,
 }
 
 pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
     let places = Arc::new(Semaphore::new(ctx.config.places.max(1)));
-    let mut runner = Runner { ctx, places, running: JoinSet::new(), batches: BTreeMap::new() };
+    let (running, in_hand) = (JoinSet::new(), BTreeMap::new());
+    let mut runner = Runner { ctx, places, running, in_hand, failed_looked_at: None };
     let ended = runner.work().await;
     runner.wind_up().await?;
     ended
@@ -49,6 +62,7 @@ impl Runner {
             tokio::pin!(woken);
             // Listen before looking: a hint that arrives in between must not wait for the next look.
             woken.as_mut().enable();
+            self.look_for_failed().await?;
             if (hinted || self.is_anything_due().await?) && self.start_what_is_due().await? {
                 hinted = false;
                 continue;
@@ -72,31 +86,37 @@ impl Runner {
         Ok(next.is_some_and(|at| at <= self.ctx.store.now()))
     }
 
+    /// Whatever failed a day ago runs again.
+    async fn look_for_failed(&mut self) -> Result<(), WorkerError> {
+        let now = self.ctx.store.now();
+        if self.failed_looked_at.is_some_and(|at| now.since(at) < LOOK_FOR_FAILED_EVERY) {
+            return Ok(());
+        }
+        self.failed_looked_at = Some(now);
+        trouble::run_failed_again(&self.ctx, None, now - DAY).await
+    }
+
     /// Whether anything was claimed.
     async fn start_what_is_due(&mut self) -> Result<bool, WorkerError> {
-        let free = self.places.available_permits();
-        if free == 0 {
+        let in_hand: usize = self.in_hand.values().map(Vec::len).sum();
+        let room = MOST_IN_HAND.saturating_sub(in_hand).min(CLAIM);
+        if room == 0 || self.places.available_permits() == 0 {
             return Ok(false);
         }
-        let dues = self.ctx.store.claim_due(self.ctx.id, free).await?;
-        assert!(dues.len() <= free, "claimed {} with {free} places free", dues.len());
+        let dues = self.ctx.store.claim_due(self.ctx.id, room).await?;
+        assert!(dues.len() <= room, "claimed {} with room for {room}", dues.len());
         let any = !dues.is_empty();
         for (connection, batch) in batches(dues) {
-            self.spawn(connection, batch)?;
+            tracing::trace!(target: "lockstep::point", "due.claimed");
+            self.spawn(connection, batch);
         }
         Ok(any)
     }
 
-    fn spawn(&mut self, connection: ConnectionId, dues: Vec<Due>) -> Result<(), WorkerError> {
-        let places = u32::try_from(dues.len()).unwrap_or(u32::MAX);
-        // This loop alone takes places, and it claimed no more than were free.
-        let Ok(held) = Arc::clone(&self.places).try_acquire_many_owned(places) else {
-            return Err(WorkerError::Stopping);
-        };
-        let work = batch(self.ctx.clone(), connection, dues.clone(), held);
+    fn spawn(&mut self, connection: ConnectionId, dues: Vec<Due>) {
+        let work = batch(self.ctx.clone(), connection, Arc::clone(&self.places), dues.clone());
         let id = self.running.spawn(work).id();
-        self.batches.insert(id, Batch { dues });
-        Ok(())
+        self.in_hand.insert(id, dues);
     }
 
     async fn end(&mut self, ended: Result<(Id, Result<(), WorkerError>), JoinError>) -> Result<(), WorkerError> {
@@ -104,11 +124,16 @@ impl Runner {
             Ok((id, _)) => *id,
             Err(broken) => broken.id(),
         };
-        let Some(Batch { dues }) = self.batches.remove(&id) else {
+        let Some(dues) = self.in_hand.remove(&id) else {
             return Ok(());
         };
         match ended {
             Ok((_, Ok(()))) => Ok(()),
+            Ok((_, Err(failure @ WorkerError::Store(_)))) => {
+                warn!(error = %chain(&failure), objects = dues.len(), "The store failed {} objects; they wait", dues.len());
+                let again = self.ctx.store.now() + STORE_PAUSE;
+                Ok(self.ctx.store.put_off(self.ctx.id, &dues, Some(again), &failure.to_string()).await?)
+            }
             Ok((_, Err(failure))) => {
                 warn!(error = %chain(&failure), objects = dues.len(), "A batch of {} objects failed", dues.len());
                 self.put_back(dues, failure.class(), &failure.to_string()).await
@@ -123,7 +148,7 @@ impl Runner {
     /// The attempt stays spent: a row that breaks its worker must not come back for ever (FA-24).
     async fn put_back(&self, dues: Vec<Due>, class: ErrorClass, why: &str) -> Result<(), WorkerError> {
         for due in dues {
-            sync_people::spend_attempt(&self.ctx, &due, class, why).await?;
+            spend_attempt(&self.ctx, &due, class, why).await?;
         }
         Ok(())
     }
@@ -140,7 +165,7 @@ impl Runner {
             return ended;
         }
         self.running.shutdown().await;
-        for Batch { dues } in std::mem::take(&mut self.batches).into_values() {
+        for dues in std::mem::take(&mut self.in_hand).into_values() {
             self.ctx.store.release(self.ctx.id, &dues).await?;
         }
         Ok(())
@@ -164,12 +189,10 @@ fn batches(dues: Vec<Due>) -> Vec<(ConnectionId, Vec<Due>)> {
 async fn batch(
     ctx: Context,
     connection: ConnectionId,
+    places: Arc<Semaphore>,
     dues: Vec<Due>,
-    held: OwnedSemaphorePermit,
 ) -> Result<(), WorkerError> {
     let limit = ctx.store.timing().work_timeout;
-    let work = sync_people::run(&ctx, connection, dues);
-    let ended = tokio::time::timeout(limit, work).await;
-    drop(held);
-    ended.unwrap_or(Err(WorkerError::TimedOut { seconds: limit.as_secs() }))
+    let work = sync_people::run(&ctx, connection, &places, dues);
+    tokio::time::timeout(limit, work).await.unwrap_or(Err(WorkerError::TimedOut { seconds: limit.as_secs() }))
 }

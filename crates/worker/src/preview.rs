@@ -15,12 +15,13 @@ use lockstep_core::{ObjectId, RecordId, Ticket, Timestamp};
 use lockstep_graph::GraphClient;
 use lockstep_store::{Connection, MirroredGroup, MirroredPerson, People, Store};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::answers::Answers;
 use crate::basis::Basis;
 use crate::error::WorkerError;
 use crate::listing::{Cursor, Fetched, fetch, read_group};
-use crate::read::{Facets, read_person, stamp};
+use crate::read::{Facets, Reader, stamp};
 
 /// People shown as examples in a bucket.
 const SAMPLE: usize = 10;
@@ -170,8 +171,10 @@ impl Listed {
             }
         }
         let facets = Facets { profile: false, membership: true, direct_too: true };
+        let places = Semaphore::new(READS_AT_ONCE);
+        let reader = Reader { store, client, places: &places };
         let reads: Vec<PersonRead> = stream::iter(unclear)
-            .map(|user| read_person(store, client, user, facets))
+            .map(|user| reader.person(user, facets))
             .buffer_unordered(READS_AT_ONCE)
             .try_collect()
             .await?;

@@ -1,13 +1,20 @@
-//! Reading one person by id. Each request draws its ticket directly before it goes out (G-08).
+//! Reading people. Each request takes a place and draws its ticket directly before it goes out (G-08); who many are is
+//! asked together (`read/many.rs`).
+
+mod many;
 
 use std::collections::BTreeMap;
 
 use lockstep_core::mirror::{MembershipRead, PersonRead, ProfileFound, ProfileRead, Source};
+use lockstep_core::profile::Profile;
 use lockstep_core::{ObjectId, Ticket, Timestamp};
 use lockstep_graph::{GraphClient, Memberships, MembershipsRead, UserRead};
 use lockstep_store::Store;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::WorkerError;
+
+pub(crate) use many::Asked;
 
 /// Which facets to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,48 +25,79 @@ pub(crate) struct Facets {
     pub direct_too: bool,
 }
 
-/// Reads what is asked for, concurrently.
-pub(crate) async fn read_person(
-    store: &Store,
-    client: &GraphClient,
-    user: ObjectId,
-    facets: Facets,
-) -> Result<PersonRead, WorkerError> {
-    let (profile, membership) = futures::future::try_join(
-        async { if facets.profile { read_profile(store, client, user).await.map(Some) } else { Ok(None) } },
-        async {
-            if facets.membership { read_membership(store, client, user, facets.direct_too).await } else { Ok(None) }
-        },
-    )
-    .await?;
-    let unexplained = facets.membership && membership.is_none() && profile.is_none();
-    // Nobody's memberships can be read once they are deleted: the profile tells whether that is so.
-    let profile = if unexplained { Some(read_profile(store, client, user).await?) } else { profile };
-    Ok(PersonRead { user, profile, membership })
+/// Reads for one connection, no more at a time than there are places.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub store: &'a Store,
+    pub client: &'a GraphClient,
+    pub places: &'a Semaphore,
 }
 
-async fn read_profile(store: &Store, client: &GraphClient, user: ObjectId) -> Result<ProfileRead, WorkerError> {
-    let (ticket, read_at) = stamp(store).await?;
-    let found = match client.read_user(user).await? {
-        UserRead::Present(profile) => ProfileFound::Present(profile),
-        UserRead::NotFound => ProfileFound::Missing { in_deleted_items: client.is_deleted_user(user).await? },
-    };
-    Ok(ProfileRead { ticket, read_at, source: Source::ById, found })
+/// When a read began, and where it stands among all reads.
+#[derive(Clone, Copy)]
+struct Order {
+    ticket: Ticket,
+    read_at: Timestamp,
 }
 
-/// `None`: there is no such user now, which says nothing about their groups.
-async fn read_membership(
-    store: &Store,
-    client: &GraphClient,
-    user: ObjectId,
-    direct_too: bool,
-) -> Result<Option<MembershipRead>, WorkerError> {
-    let (ticket, read_at) = stamp(store).await?;
-    match client.read_memberships(user, direct_too).await? {
-        MembershipsRead::NotFound => Ok(None),
-        MembershipsRead::Present(found) => {
-            Ok(Some(MembershipRead { ticket, read_at, source: Source::ById, groups: edges(found) }))
-        }
+impl<'a> Reader<'a> {
+    /// Reads one person by id, what is asked for concurrently.
+    pub(crate) async fn person(&self, user: ObjectId, facets: Facets) -> Result<PersonRead, WorkerError> {
+        let (profile, membership) = futures::future::try_join(
+            async { if facets.profile { self.profile(user).await.map(Some) } else { Ok(None) } },
+            async { if facets.membership { self.membership(user, facets.direct_too).await } else { Ok(None) } },
+        )
+        .await?;
+        let unexplained = facets.membership && membership.is_none() && profile.is_none();
+        // Nobody's memberships can be read once they are deleted: the profile tells whether that is so.
+        let profile = if unexplained { Some(self.profile(user).await?) } else { profile };
+        Ok(PersonRead { user, profile, membership })
+    }
+
+    async fn profile(&self, user: ObjectId) -> Result<ProfileRead, WorkerError> {
+        let (_place, order) = self.begin().await?;
+        Ok(match self.client.read_user(user).await? {
+            UserRead::Present(profile) => order.present(Source::ById, profile),
+            UserRead::NotFound => order.missing(self.client.is_deleted_user(user).await?),
+        })
+    }
+
+    /// `None`: there is no such user now, which says nothing about their groups.
+    async fn membership(&self, user: ObjectId, direct_too: bool) -> Result<Option<MembershipRead>, WorkerError> {
+        let (_place, order) = self.begin().await?;
+        Ok(order.membership(self.client.read_memberships(user, direct_too).await?))
+    }
+
+    /// Waits for a place, then draws a ticket: the other way round it would be old by the time the request goes out.
+    async fn begin(&self) -> Result<(SemaphorePermit<'a>, Order), WorkerError> {
+        let place = self.take_place().await?;
+        let (ticket, read_at) = stamp(self.store).await?;
+        Ok((place, Order { ticket, read_at }))
+    }
+
+    /// A place for work that draws its tickets itself.
+    pub(crate) async fn take_place(&self) -> Result<SemaphorePermit<'a>, WorkerError> {
+        self.places.acquire().await.map_err(|_| WorkerError::Stopping)
+    }
+}
+
+impl Order {
+    fn present(self, source: Source, profile: Box<Profile>) -> ProfileRead {
+        self.profile(source, ProfileFound::Present(profile))
+    }
+
+    fn missing(self, in_deleted_items: bool) -> ProfileRead {
+        self.profile(Source::ById, ProfileFound::Missing { in_deleted_items })
+    }
+
+    fn profile(self, source: Source, found: ProfileFound) -> ProfileRead {
+        ProfileRead { ticket: self.ticket, read_at: self.read_at, source, found }
+    }
+
+    fn membership(self, read: MembershipsRead) -> Option<MembershipRead> {
+        let MembershipsRead::Present(found) = read else { return None };
+        let (ticket, read_at) = (self.ticket, self.read_at);
+        Some(MembershipRead { ticket, read_at, source: Source::ById, groups: edges(found) })
     }
 }
 

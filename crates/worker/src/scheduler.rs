@@ -1,14 +1,16 @@
-//! What is due by the clock: subscriptions, connections that are tried again, gaps, sweeping. Two at once are harmless.
+//! What is due by the clock: subscriptions, connections that are tried again, delta runs, gaps, sweeping. Two at once are
+//! harmless.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lockstep_core::{ConnectionId, Timestamp};
-use lockstep_store::{Connection, ConnectionState};
+use lockstep_store::{Connection, ConnectionState, DeltaRound, TaskKind};
 use tracing::{info, warn};
 
 use crate::clients::check_tenant;
 use crate::context::Context;
+use crate::credential_watch::CredentialWatch;
 use crate::error::WorkerError;
 use crate::jobs::subscriptions::{self, Kept};
 use crate::supervise::chain;
@@ -16,14 +18,23 @@ use crate::trouble;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Gaps that keep coming (somebody else's subscription, forged items) must not become full syncs without end.
-const GAP_EVERY: Duration = Duration::from_secs(15 * 60);
+const GAP_SYNC_EVERY: Duration = Duration::from_secs(15 * 60);
+/// A delta run costs little when nothing changed.
+const GAP_DELTA_EVERY: Duration = Duration::from_secs(30);
+/// Each run owes the next one; so often it is looked whether that chain broke.
+const CHAIN_EVERY: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A notification address that Microsoft cannot reach is tried again so often.
 const ADDRESS_EVERY: Duration = Duration::from_secs(30);
 const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Default)]
 struct Schedule {
-    gap_synced: BTreeMap<ConnectionId, Timestamp>,
+    credentials: CredentialWatch,
+    gap_seen: BTreeMap<ConnectionId, Timestamp>,
+    chain_seen: BTreeMap<ConnectionId, Timestamp>,
+    in_trouble: BTreeSet<ConnectionId>,
+    stale: BTreeSet<ConnectionId>,
     subscribe_after: BTreeMap<ConnectionId, Timestamp>,
     swept: Option<Timestamp>,
 }
@@ -51,16 +62,32 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
 impl Schedule {
     async fn look_after(&mut self, ctx: &Context, connection: &Connection) -> Result<(), WorkerError> {
         let now = ctx.store.now();
+        self.credentials.look(connection, now);
+        self.note_staleness(ctx, connection, now);
+        let in_trouble = matches!(connection.state, ConnectionState::Degraded | ConnectionState::NeedsAttention);
+        if in_trouble {
+            self.in_trouble.insert(connection.id);
+        }
         let waits = connection.next_try_at.is_some_and(|at| at > now);
-        if connection.state == ConnectionState::Paused || connection.rules_version == 0 || waits {
+        if connection.rules_version == 0 || waits {
             return Ok(());
         }
-        if matches!(connection.state, ConnectionState::Degraded | ConnectionState::NeedsAttention)
-            && !try_again(ctx, connection).await?
-        {
+        if connection.state == ConnectionState::Paused {
+            // A pause stops the work, not the notifications: they are taken and wait.
+            return match connection.first_sync_at {
+                Some(_) => self.subscribe(ctx, connection, now).await,
+                None => Ok(()),
+            };
+        }
+        if in_trouble && !try_again(ctx, connection).await? {
             return Ok(());
+        }
+        if self.in_trouble.remove(&connection.id) {
+            // Whatever changed meanwhile is asked for at once (t_back).
+            hasten_delta(ctx, connection, now).await?;
         }
         self.close_gap(ctx, connection, now).await?;
+        self.keep_asking(ctx, connection, now).await?;
         // The first sync creates them itself, before it lists: nothing falls in between.
         if connection.first_sync_at.is_some() {
             self.subscribe(ctx, connection, now).await?;
@@ -68,16 +95,51 @@ impl Schedule {
         Ok(())
     }
 
-    /// Until delta rounds exist, a gap is closed by a full sync.
+    /// A gap is closed by a delta run that begins now; without links that work, by a full sync.
     async fn close_gap(&mut self, ctx: &Context, connection: &Connection, now: Timestamp) -> Result<(), WorkerError> {
-        let lately = self.gap_synced.get(&connection.id).is_some_and(|at| now.since(*at) < GAP_EVERY);
-        if connection.gap_since.is_none() || lately {
+        if connection.gap_since.is_none() {
             return Ok(());
         }
-        self.gap_synced.insert(connection.id, now);
-        let task = ctx.store.start_full_sync(connection.id).await?;
-        info!(connection.id = %connection.id, task.id = %task, "Closing a gap of connection {} by a full sync", connection.id);
+        let works = links_work(ctx, connection.id).await?;
+        let every = if works { GAP_DELTA_EVERY } else { GAP_SYNC_EVERY };
+        if self.gap_seen.get(&connection.id).is_some_and(|at| now.since(*at) < every) {
+            return Ok(());
+        }
+        self.gap_seen.insert(connection.id, now);
+        let kind = if works { TaskKind::Delta } else { TaskKind::FullSync };
+        let task = ctx.store.start_task(connection.id, kind, None, now).await?;
+        info!(connection.id = %connection.id, task.id = %task, kind = ?kind, "Closing a gap of connection {}", connection.id);
         Ok(())
+    }
+
+    /// Delta runs and the daily comparison go on by themselves; this is for whatever broke the chain.
+    async fn keep_asking(&mut self, ctx: &Context, connection: &Connection, now: Timestamp) -> Result<(), WorkerError> {
+        let lately = self.chain_seen.get(&connection.id).is_some_and(|at| now.since(*at) < CHAIN_EVERY);
+        let owes = |kind| ctx.store.owes_task(connection.id, kind);
+        // A full sync owes both when it ends.
+        if lately || connection.first_sync_at.is_none() || owes(TaskKind::FullSync).await? {
+            return Ok(());
+        }
+        self.chain_seen.insert(connection.id, now);
+        if !owes(TaskKind::Delta).await? {
+            ctx.store.start_task(connection.id, TaskKind::Delta, None, now).await?;
+        }
+        if !owes(TaskKind::DailyCompare).await? {
+            ctx.store.start_task(connection.id, TaskKind::DailyCompare, None, now + DAY).await?;
+        }
+        Ok(())
+    }
+
+    /// G-21: what is shown may be older than `t_missed`.
+    fn note_staleness(&mut self, ctx: &Context, connection: &Connection, now: Timestamp) {
+        let stale = connection.is_stale(now, ctx.store.timing());
+        let id = connection.id;
+        metrics::gauge!("lockstep_connection_stale", "connection" => id.to_string()).set(if stale { 1.0 } else { 0.0 });
+        if !stale {
+            self.stale.remove(&id);
+        } else if self.stale.insert(id) {
+            warn!(connection.id = %id, "Connection {id} is stale: no delta run was complete lately");
+        }
     }
 
     async fn subscribe(&mut self, ctx: &Context, connection: &Connection, now: Timestamp) -> Result<(), WorkerError> {
@@ -89,7 +151,7 @@ impl Schedule {
             Ok(Kept { created: true }) => {
                 // Changes before it were not notified.
                 ctx.store.mark_gap(connection.id).await?;
-                ctx.store.start_full_sync(connection.id).await?;
+                ctx.schedule.notify_one();
                 Ok(())
             }
             Err(failure) if failure.is_connection_wide() => trouble::note(ctx, connection, &failure).await.map(drop),
@@ -109,6 +171,20 @@ impl Schedule {
         }
         Ok(())
     }
+}
+
+async fn hasten_delta(ctx: &Context, connection: &Connection, now: Timestamp) -> Result<(), WorkerError> {
+    if connection.first_sync_at.is_some() {
+        ctx.store.start_task(connection.id, TaskKind::Delta, None, now).await?;
+    }
+    Ok(())
+}
+
+/// Whether every delta round has a link that Graph still knows.
+async fn links_work(ctx: &Context, connection: ConnectionId) -> Result<bool, WorkerError> {
+    let states = ctx.store.delta_states(connection).await?;
+    let works = states.iter().filter(|state| state.expired_at.is_none()).count();
+    Ok(works == DeltaRound::ALL.len())
 }
 
 async fn keep(ctx: &Context, connection: &Connection) -> Result<Kept, WorkerError> {

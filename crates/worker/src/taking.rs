@@ -30,6 +30,7 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
             }
             continue;
         }
+        tracing::trace!(target: "lockstep::point", "taking.taken");
         let tags: Vec<i64> = taken.iter().map(|message| message.tag).collect();
         if let Err(failure) = take(&ctx, taken).await {
             // Untaken hints must not wait for their lease while the store is only busy.
@@ -85,11 +86,13 @@ async fn commit(ctx: &Context, messages: Vec<HintMessage>, tags: Vec<i64>) -> Re
         return Ok(());
     }
     let taken = ctx.store.take_hints(&messages).await?;
+    tracing::trace!(target: "lockstep::point", "taking.stored");
     for place in &taken.unknown_connection {
         park_unknown(ctx, &messages[*place]).await?;
     }
     answer_lifecycle(ctx, &taken).await?;
     ctx.queue.ack(&tags).await?;
+    tracing::trace!(target: "lockstep::point", "taking.acked");
     metrics::counter!("lockstep_hints_taken_total", "scope" => "in").increment(taken.accepted);
     metrics::counter!("lockstep_hints_taken_total", "scope" => "out").increment(taken.ignored);
     ctx.due.notify_one();
@@ -111,11 +114,8 @@ async fn answer_lifecycle(ctx: &Context, taken: &TakenHints) -> Result<(), Worke
             LifecycleEvent::ReauthorizationRequired => {}
             LifecycleEvent::SubscriptionRemoved => {
                 ctx.store.mark_subscription_gone(subscription).await?;
-                ctx.store.start_full_sync(connection).await?;
             }
-            LifecycleEvent::Missed | LifecycleEvent::Unknown => {
-                ctx.store.start_full_sync(connection).await?;
-            }
+            LifecycleEvent::Missed | LifecycleEvent::Unknown => {}
         }
     }
     if !taken.lifecycle.is_empty() {

@@ -13,34 +13,45 @@ use tracing::{error, info, warn};
 
 use crate::context::Context;
 use crate::error::WorkerError;
-use crate::jobs::{full_sync, list_group};
+use crate::jobs::{daily_compare, delta, full_sync, list_group, relist};
 use crate::supervise::chain;
 use crate::trouble::{self, chance};
 
 /// Tasks of one process at a time: they page, and share Graph and the database with the due rows.
 const AT_ONCE: usize = 2;
+/// Places beside those for delta runs alone: no change may wait behind a long listing (G-16).
+const DELTAS_AT_ONCE: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Leases last 15 s.
 const EXTEND_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
-    let mut running = JoinSet::new();
+    let (mut listings, mut deltas) = (JoinSet::new(), JoinSet::new());
     while !ctx.stopping() {
-        if running.len() < AT_ONCE
-            && let Some(task) = ctx.store.claim_task(ctx.id).await?
-        {
-            running.spawn(attend(ctx.clone(), task));
+        let claimed = match (listings.len() < AT_ONCE, deltas.len() < DELTAS_AT_ONCE) {
+            (true, true) => ctx.store.claim_task(ctx.id).await?,
+            (false, true) => ctx.store.claim_delta_task(ctx.id).await?,
+            (true, false) => ctx.store.claim_listing_task(ctx.id).await?,
+            (false, false) => None,
+        };
+        if let Some(task) = claimed {
+            tracing::trace!(target: "lockstep::point", "task.claimed");
+            let among = if task.kind == TaskKind::Delta { &mut deltas } else { &mut listings };
+            among.spawn(attend(ctx.clone(), task));
             continue;
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            Some(ended) = running.join_next(), if !running.is_empty() => ended.unwrap_or(Ok(()))?,
+            Some(ended) = listings.join_next(), if !listings.is_empty() => ended.unwrap_or(Ok(()))?,
+            Some(ended) = deltas.join_next(), if !deltas.is_empty() => ended.unwrap_or(Ok(()))?,
             () = ctx.stopped() => {}
         }
     }
     // Each stops at its next page.
-    while let Some(ended) = running.join_next().await {
-        ended.unwrap_or(Ok(()))?;
+    for mut running in [listings, deltas] {
+        while let Some(ended) = running.join_next().await {
+            ended.unwrap_or(Ok(()))?;
+        }
     }
     Ok(())
 }
@@ -82,6 +93,9 @@ async fn work(ctx: Context, task: Task) -> Result<(), WorkerError> {
     match task.kind {
         TaskKind::FullSync => full_sync::run(&ctx, &task).await,
         TaskKind::ListGroup => list_group::run(&ctx, &task).await,
+        TaskKind::Delta => delta::run(&ctx, &task).await,
+        TaskKind::Relist => relist::run(&ctx, &task).await,
+        TaskKind::DailyCompare => daily_compare::run(&ctx, &task).await,
     }
 }
 
@@ -103,7 +117,8 @@ async fn failed(ctx: &Context, task: &Task, failure: &WorkerError) -> Result<(),
         ErrorClass::Bug => ErrorClass::Transient { retry_after: None },
         class => class,
     };
-    match RetryPolicy::default().verdict(class, task.attempts, chance()) {
+    let verdict = RetryPolicy::default().verdict(class, task.attempts, chance());
+    match if task.kind == TaskKind::Delta { never_late(verdict, ctx) } else { verdict } {
         Verdict::RetryIn(wait) => ctx.store.retry_task(task, now + wait, &failure.to_string()).await?,
         Verdict::Fail => {
             error!(task.id = %task.id, error = %chain(failure), "Gave up task {}", task.id);
@@ -111,6 +126,15 @@ async fn failed(ctx: &Context, task: &Task, failure: &WorkerError) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// A delta run is never given up, and never later than the next one would be.
+fn never_late(verdict: Verdict, ctx: &Context) -> Verdict {
+    let interval = ctx.store.timing().delta_interval;
+    match verdict {
+        Verdict::RetryIn(wait) => Verdict::RetryIn(wait.min(interval)),
+        Verdict::Fail => Verdict::RetryIn(interval),
+    }
 }
 
 /// The checkpoint of a task; a task that has none yet begins.

@@ -1,6 +1,8 @@
 //! A connection in trouble (C5): noted with its remedy, tried again by itself, never a reason to take access.
 
-use lockstep_core::{ErrorClass, Timestamp, retry};
+use std::time::Duration;
+
+use lockstep_core::{ConnectionId, ErrorClass, Timestamp, retry};
 use lockstep_graph::GraphError;
 use lockstep_store::{Connection, ConnectionState, Trouble};
 use tracing::{error, info, warn};
@@ -9,6 +11,9 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::error::WorkerError;
 use crate::supervise::chain;
+
+/// A connection that comes and goes must not try the same objects each time.
+const FAILED_BEFORE: Duration = Duration::from_secs(60);
 
 /// A number from 0 up to 1, for jitter.
 pub(crate) fn chance() -> f64 {
@@ -48,6 +53,20 @@ pub(crate) async fn note_ok(ctx: &Context, connection: &Connection) -> Result<()
     }
     ctx.store.note_connection_ok(connection.id).await?;
     info!(connection.id = %connection.id, "Connection {} works", connection.id);
+    run_failed_again(ctx, Some(connection.id), ctx.store.now() - FAILED_BEFORE).await
+}
+
+/// What was given up runs again: at a recovery, since the trouble may have been the reason, and daily.
+pub(crate) async fn run_failed_again(
+    ctx: &Context,
+    connection: Option<ConnectionId>,
+    failed_before: Timestamp,
+) -> Result<(), WorkerError> {
+    let events = ctx.store.rerun_failed(connection, failed_before).await?;
+    if events > 0 {
+        info!(events, "{events} failed events run again");
+        ctx.due.notify_one();
+    }
     Ok(())
 }
 

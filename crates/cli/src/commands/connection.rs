@@ -3,6 +3,7 @@
 mod add;
 mod check;
 mod list;
+mod pause;
 mod remove;
 mod sync;
 
@@ -29,6 +30,16 @@ pub enum Connection {
     },
     /// Read everybody in scope, or one person, and bring records in step
     Sync(sync::Sync),
+    /// Stop working on a connection; what Microsoft says meanwhile is kept and waits
+    Pause {
+        /// The connection's name
+        name: String,
+    },
+    /// Go on with a paused connection
+    Resume {
+        /// The connection's name
+        name: String,
+    },
     /// Disconnect a tenant; its records stay as they are
     Remove(remove::Remove),
 }
@@ -41,6 +52,8 @@ impl Connection {
             Self::Show { name } => list::show(app, &name).await,
             Self::Check { name } => check::run(app, &name).await,
             Self::Sync(sync) => sync.run(app).await,
+            Self::Pause { name } => pause::pause(app, &name).await,
+            Self::Resume { name } => pause::resume(app, &name).await,
             Self::Remove(remove) => remove.run(app).await,
         }
     }

@@ -134,6 +134,7 @@ async fn remember_queue(store: &Store, queue: &Queue) -> Outcome {
     warn!("The queue is not the one this store knows: hints may be lost, every connection is compared in full");
     for connection in store.list_connections().await? {
         store.mark_gap(connection.id).await?;
+        store.start_full_sync(connection.id).await?;
     }
     Ok(())
 }

@@ -1,9 +1,13 @@
 //! `lockstep subscription …`: what Microsoft was asked to notify about.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use lockstep_core::SubscriptionId;
 use lockstep_store::view::subscription::{SubscriptionFilter, SubscriptionView};
-use lockstep_worker::{Renewed, renew_subscriptions_now};
+use lockstep_store::{Store, Subscription as Stored, SubscriptionStatus};
+use lockstep_worker::{Renewed, dismiss_subscriptions, renew_subscriptions_now};
+use tokio::time::Instant;
 
 use super::Page;
 use crate::app::App;
@@ -20,7 +24,17 @@ pub enum Subscription {
         /// The subscription's id; all when left out
         id: Option<SubscriptionId>,
     },
+    /// Delete one subscription, or all, and have `serve` make them anew with another secret
+    Recreate {
+        /// The subscription's id; all when left out
+        id: Option<SubscriptionId>,
+    },
 }
+
+/// A scheduler that lives beats every 2 s.
+const SERVES: Duration = Duration::from_secs(10);
+/// One look of the scheduler and two handshakes each.
+const MADE_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct List {
@@ -59,6 +73,7 @@ impl Subscription {
         match self {
             Self::List(list) => list.run(app).await,
             Self::Renew { id } => renew(app, id).await,
+            Self::Recreate { id } => recreate(app, id).await,
         }
     }
 }
@@ -90,4 +105,53 @@ async fn renew(app: &App, id: Option<SubscriptionId>) -> Outcome {
             Err(Failure::Failed(format!("renewing: {gone} are gone in Microsoft; `lockstep serve` makes them anew")))
         }
     }
+}
+
+/// Only `serve` can make them: Microsoft calls its notification address while a subscription is made.
+async fn recreate(app: &App, id: Option<SubscriptionId>) -> Outcome {
+    let store = app.store().await?;
+    if store.workers_alive(SERVES).await? == 0 {
+        return Err(Failure::Failed(
+            "recreating: `lockstep serve` makes subscriptions, and none is running here; start it first".to_owned(),
+        ));
+    }
+    let mut dismissed = Vec::new();
+    for connection in store.list_connections().await? {
+        dismissed.extend(dismiss_subscriptions(&store, &connection, &app.graph(), id).await?);
+    }
+    if id.is_some() && dismissed.is_empty() {
+        return Err(Failure::Failed("recreating: there is no active subscription with this id".to_owned()));
+    }
+    let successors = successors(&store, &dismissed).await?;
+    let filter = SubscriptionFilter { limit: usize::MAX, ..SubscriptionFilter::default() };
+    let mut shown = store.list_subscription_views(&filter).await?;
+    shown.retain(|subscription| successors.contains(&subscription.id));
+    LISTING.print(app.format, &shown)
+}
+
+/// Waits until each has a successor.
+async fn successors(store: &Store, dismissed: &[SubscriptionId]) -> Result<Vec<SubscriptionId>, Failure> {
+    let began = Instant::now();
+    loop {
+        let known = store.list_subscriptions(None).await?;
+        let gone = known.iter().filter(|known| dismissed.contains(&known.id));
+        let found: Option<Vec<_>> = gone.map(|gone| successor(&known, gone)).collect();
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        if began.elapsed() >= MADE_WITHIN {
+            return Err(Failure::Failed(
+                "recreating: deleted in Microsoft, but not made anew within 60 s; `lockstep connection list` says why, and `lockstep serve` goes on trying".to_owned(),
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn successor(known: &[Stored], gone: &Stored) -> Option<SubscriptionId> {
+    let same = |other: &&Stored| {
+        let live = other.status == SubscriptionStatus::Active;
+        live && (other.connection, other.resource) == (gone.connection, gone.resource)
+    };
+    known.iter().find(same).map(|found| found.id)
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::company::Company;
 use super::screen::Screen;
 use crate::app::record_of;
-use crate::connecting::{WantedConnection, add_connection};
+use crate::connecting::{WantedConnection, WantedCredential, add_connection};
 use crate::failure::Failure;
 use crate::rules::{apply_rules, plan_rules, read_rules};
 use crate::syncing::{SyncSummary, wait_for_sync};
@@ -205,7 +205,7 @@ fn wanted(tenant: &Tenant) -> WantedConnection {
         name: "contoso".to_owned(),
         tenant: tenant.id().to_string(),
         client_id: tenant.client_id().to_string(),
-        secret: SecretString::from(tenant.client_secret()),
+        credential: WantedCredential::ClientSecret(SecretString::from(tenant.client_secret())),
         cloud: "global".to_owned(),
         realm: None,
         guests: false,

@@ -22,6 +22,7 @@ pub struct TimingFile {
     seen_keep: Option<Span>,
     deleted_keep: Option<Span>,
     work_timeout: Option<Span>,
+    delta_interval: Option<Span>,
     sub_lifetime: Option<Span>,
     sub_check: Option<Span>,
 }
@@ -58,6 +59,7 @@ impl TimingFile {
             ("seen_keep", self.seen_keep, &mut timing.seen_keep),
             ("deleted_keep", self.deleted_keep, &mut timing.deleted_keep),
             ("work_timeout", self.work_timeout, &mut timing.work_timeout),
+            ("delta_interval", self.delta_interval, &mut timing.delta_interval),
             ("sub_lifetime", self.sub_lifetime, &mut timing.sub_lifetime),
             ("sub_check", self.sub_check, &mut timing.sub_check),
         ];

@@ -2,9 +2,12 @@
 //! from a fresh folder to records, against a simulator.
 #![allow(clippy::unwrap_used)]
 
+mod certificate;
 mod connecting;
 mod demo;
+mod replaying;
 mod serving;
 mod simulating;
 mod typing;
+mod upkeep;
 mod workbench;

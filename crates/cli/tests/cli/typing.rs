@@ -11,7 +11,7 @@ fn help_lists_the_commands_there_are_and_no_others() {
 
 #[test]
 fn commands_of_later_versions_are_unknown() {
-    for args in [&["doctor"][..], &["event", "replay"], &["hold", "approve"], &["serve", "--role", "dispatcher"], &[]] {
+    for args in [&["doctor"][..], &["hold", "approve"], &["serve", "--role", "dispatcher"], &[]] {
         assert_eq!(Workbench::fresh().run(args).code, 2, "{args:?}");
     }
 }

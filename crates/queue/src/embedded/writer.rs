@@ -94,7 +94,9 @@ impl Writer {
             return;
         }
         let began = Instant::now();
+        tracing::trace!(target: "lockstep::point", "queue.before_commit");
         let outcome = group.write(&mut self.connection).await.map_err(QueueError::database("writing hints"));
+        tracing::trace!(target: "lockstep::point", "queue.committed");
         metrics::histogram!("lockstep_queue_commit_seconds").record(began.elapsed());
         metrics::histogram!("lockstep_queue_commit_messages").record(group.messages as f64);
         if outcome.is_ok() && group.messages > 0 {

@@ -7,17 +7,23 @@ use crate::db::Store;
 use crate::error::StoreError;
 use crate::sql::{Sql, sql};
 
-// `since` moves only with the state, so that "degraded since" is true.
+// `since` moves only with the state, so that "degraded since" is true. The reason of one that works is a drawback, which
+// a token and a read do not end.
 const OK: &str = "UPDATE connection SET
     since = CASE WHEN state IN ('active', 'paused') THEN since ELSE $2 END,
+    reason = CASE WHEN state = 'active' THEN reason END, remedy = CASE WHEN state = 'active' THEN remedy END,
     state = CASE WHEN state = 'paused' THEN state ELSE 'active' END,
-    reason = NULL, remedy = NULL, failures = 0, next_try_at = NULL, checked_at = $2
+    failures = 0, next_try_at = NULL, checked_at = $2
     WHERE id = $1";
 const TROUBLE: &str = "UPDATE connection SET
     since = CASE WHEN state IN ($2, 'paused') THEN since ELSE $3 END,
     state = CASE WHEN state = 'paused' THEN state ELSE $2 END,
     reason = $4, remedy = $5, failures = failures + 1, next_try_at = $6
     WHERE id = $1";
+// Of a connection that works: a state of trouble keeps its own reason.
+const DRAWBACK: &str = "UPDATE connection SET reason = $2, remedy = $3 WHERE id = $1 AND state = 'active'";
+const NO_DRAWBACK: &str = "UPDATE connection SET reason = NULL, remedy = NULL
+    WHERE id = $1 AND state IN ('active', 'paused') AND reason = $2";
 const GAP: &str = "UPDATE connection SET gap_since = coalesce(gap_since, $2) WHERE id = $1";
 
 /// What is wrong with a connection.
@@ -55,6 +61,22 @@ impl Store {
             .bind(trouble.remedy.as_str())
             .bind(trouble.next_try_at);
         self.write("note_connection_trouble", statement).await
+    }
+
+    /// It works, but less well than it could: says why and what a person can do. Work goes on.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn note_drawback(&self, id: ConnectionId, reason: &str, remedy: &str) -> Result<(), StoreError> {
+        self.write("note_drawback", sql(DRAWBACK).bind(id).bind(reason).bind(remedy)).await
+    }
+
+    /// The drawback noted with this reason is over.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn clear_drawback(&self, id: ConnectionId, reason: &str) -> Result<(), StoreError> {
+        self.write("clear_drawback", sql(NO_DRAWBACK).bind(id).bind(reason)).await
     }
 
     /// A delta run is owed since now, or since an earlier gap (G-04).

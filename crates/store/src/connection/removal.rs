@@ -29,7 +29,8 @@ const MIRROR: [&str; 6] = [
     "DELETE FROM due WHERE connection_id = $1 AND object_id IN
         (SELECT object_id FROM due WHERE connection_id = $1 LIMIT $2)",
 ];
-const OWNED: [&str; 7] = [
+const OWNED: [&str; 8] = [
+    "DELETE FROM delta_link WHERE connection_id = $1",
     "DELETE FROM rule WHERE connection_id = $1",
     "DELETE FROM subscription WHERE connection_id = $1",
     "DELETE FROM task WHERE connection_id = $1",

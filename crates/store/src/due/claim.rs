@@ -17,6 +17,10 @@ const LEASED: &str = "UPDATE due SET attempts = attempts + 1, lease_owner = ";
 const EXTEND: &str = "UPDATE due SET lease_until = $2 WHERE lease_owner = $1";
 const RELEASE: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL,
     attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE lease_owner = ";
+const PUT_OFF: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL,
+    attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END";
+/// As the index `due_suspect` has it: whoever a hint says is gone, and whoever answered 404 once.
+const SUSPECT: &str = "(claim = 'deleted' OR claim = 'removed' OR reason = 'missing_agree')";
 // One look into the index per connection, however many rows wait.
 const NEXT_DUE: &str = "SELECT min(CASE WHEN next_try_at > at THEN next_try_at ELSE at END) AS at FROM (
     SELECT c.next_try_at AS next_try_at, (SELECT d.due_at FROM due d WHERE d.connection_id = c.id
@@ -30,9 +34,17 @@ const NEXT_DUE: &str = "SELECT min(CASE WHEN next_try_at > at THEN next_try_at E
 const IN_HAND: &str = "SELECT (SELECT count(*) FROM due WHERE lease_owner IS NOT NULL AND lease_until > $1)
     + (SELECT count(*) FROM task WHERE state = 'due' AND lease_until > $1) AS leased";
 
+/// In what order work is taken.
+#[derive(Clone, Copy)]
+enum Rank {
+    Suspect,
+    Urgent,
+    Background,
+}
+
 impl Store {
-    /// Takes at most `limit` due objects for this worker. Urgent ones first, yet a tenth of the places goes to the
-    /// rest. The attempt is counted here, before the work: work that kills its worker is counted too (FA-24).
+    /// Takes at most `limit` due objects for this worker. Urgent ones first, of these the suspects (FA-11), yet a tenth
+    /// of the places goes to the rest. The attempt is counted here, before the work: work that kills its worker is counted too (FA-24).
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -41,8 +53,9 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut tx = self.begin("claim_due").await?;
-        let mut urgent = tx.claimable(true, limit).await?;
-        let mut background = tx.claimable(false, limit).await?;
+        let mut urgent = tx.claimable(Rank::Suspect, limit).await?;
+        urgent.append(&mut tx.claimable(Rank::Urgent, limit - urgent.len()).await?);
+        let mut background = tx.claimable(Rank::Background, limit).await?;
         if urgent.is_empty() && background.is_empty() {
             return Ok(Vec::new());
         }
@@ -78,6 +91,34 @@ impl Store {
         tx.commit().await
     }
 
+    /// Gives objects back that a fault kept from being looked at: no attempt is counted, and their events wait for the
+    /// reason given. They are due again at `at`; without it at once, when their connection is tried again.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn put_off(
+        &self,
+        worker: Uuid,
+        objects: &[Due],
+        at: Option<Timestamp>,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin("put_off").await?;
+        for (connection, ids) in by_connection(objects) {
+            for chunk in ids.chunks(IDS_PER_STATEMENT) {
+                let mut put_off = sql(PUT_OFF);
+                if let Some(at) = at {
+                    put_off = put_off.push(", due_at = ").value(at);
+                }
+                let put_off = put_off.push(" WHERE lease_owner = ").value(worker);
+                let put_off = put_off.push(" AND connection_id = ").value(connection).push(" AND object_id IN ");
+                tx.run(put_off.list(chunk.iter().copied())).await?;
+            }
+            tx.note_waiting(connection, &ids, reason).await?;
+        }
+        tx.commit().await
+    }
+
     /// When the next object or task is due; may lie in the past. What is leased or paused does not count.
     ///
     /// # Errors
@@ -99,13 +140,23 @@ impl Store {
 }
 
 impl Tx {
-    async fn claimable(&mut self, urgent: bool, limit: usize) -> Result<Vec<Due>, StoreError> {
+    async fn claimable(&mut self, rank: Rank, limit: usize) -> Result<Vec<Due>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
         let now = self.now();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let query = sql("SELECT ")
-            .push(COLUMNS)
-            .push(" FROM due WHERE urgent = ")
-            .value(urgent)
+        let query = sql("SELECT ").push(COLUMNS).push(" FROM due WHERE ");
+        let query = match rank {
+            Rank::Suspect => query.push(SUSPECT),
+            Rank::Urgent => {
+                query.push("urgent = ").value(true).push(" AND NOT coalesce(").push(SUSPECT).push(", FALSE)")
+            }
+            Rank::Background => {
+                query.push("urgent = ").value(false).push(" AND NOT coalesce(").push(SUSPECT).push(", FALSE)")
+            }
+        };
+        let query = query
             .push(" AND due_at <= ")
             .value(now)
             .push(" AND (lease_until IS NULL OR lease_until <= ")

@@ -45,6 +45,7 @@ const MERGE_LOOK: &str = " ON CONFLICT (connection_id, object_id) DO UPDATE SET
             AND (due.settle_at IS NULL OR excluded.due_at < due.settle_at)
             THEN excluded.due_at
         ELSE due.settle_at END,
+    hinted_at = coalesce(excluded.hinted_at, due.hinted_at),
     urgent = CASE WHEN due.urgent THEN due.urgent ELSE excluded.urgent END,
     read_profile = CASE WHEN due.read_profile THEN due.read_profile ELSE excluded.read_profile END,
     read_membership = CASE WHEN due.read_membership THEN due.read_membership ELSE excluded.read_membership END,
@@ -105,7 +106,9 @@ impl Tx {
         for chunk in once_each(objects).chunks(ROWS_PER_STATEMENT) {
             let rows = chunk.iter().map(|mark| {
                 let facets = (mark.read_profile, mark.read_membership);
-                row(connection, mark.object, mark.kind, mark.at, None, None, mark.urgent, facets, mark.reason)
+                // Entering scope is itself a hint: it is settled like one.
+                let hinted_at = (mark.reason == DueReason::EnteredScope).then_some(now);
+                row(connection, mark.object, mark.kind, mark.at, hinted_at, None, mark.urgent, facets, mark.reason)
             });
             let statement = sql(INSERT).rows(rows).push(MERGE_LOOK).bind(now).bind(now);
             self.run(statement).await?;

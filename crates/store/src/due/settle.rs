@@ -12,8 +12,9 @@ use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
 
 const RETRY: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL,
     due_at = CASE WHEN version = $3 THEN $4 ELSE $5 END
-    WHERE connection_id = $1 AND object_id = $2";
-const GIVE_UP: &str = "DELETE FROM due WHERE connection_id = $1 AND object_id = $2 AND version = $3";
+    WHERE connection_id = $1 AND object_id = $2 AND lease_owner IS NOT NULL";
+const GIVE_UP: &str = "DELETE FROM due WHERE connection_id = $1 AND object_id = $2 AND version = $3
+    AND lease_owner IS NOT NULL";
 const FREE: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL, attempts = 0
     WHERE connection_id = $1 AND object_id = $2";
 
@@ -178,6 +179,7 @@ fn is_urgent(due: &Due) -> bool {
         | DueReason::FirstSync
         | DueReason::Relist
         | DueReason::EnteredScope
+        | DueReason::Replay
         | DueReason::Rules => false,
     }
 }
@@ -199,7 +201,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Tries an object again later: its events wait.
+    /// Tries an object again later: its events wait. One that was settled meanwhile stays as it is.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -207,7 +209,9 @@ impl Store {
         let mut tx = self.begin("retry_object").await?;
         let soon = tx.now() + tx.timing().coalesce;
         let retry = sql(RETRY).bind(due.connection).bind(due.object).bind(due.version).bind(at).bind(at.min(soon));
-        tx.run(retry).await?;
+        if tx.run(retry).await? == 0 {
+            return Ok(());
+        }
         tx.note_open_events(due, &EventOutcome::waiting(reason)).await?;
         tx.commit().await
     }

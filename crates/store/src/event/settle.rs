@@ -102,6 +102,9 @@ impl Tx {
                 let update = sql("UPDATE event SET attempts = attempts + 1, status = ").value(status.as_str());
                 let update = update.push(", reason = ").value(reason.clone()).push(", settled_at = ").value(settled);
                 self.run(update.push(" WHERE id IN ").list(chunk.iter().copied())).await?;
+                if matches!(status, EventStatus::Applied | EventStatus::Superseded) {
+                    self.supersede_replayed(chunk).await?;
+                }
             }
         }
         Ok(())

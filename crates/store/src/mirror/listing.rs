@@ -1,6 +1,6 @@
 //! Pages of a group's listing: they give, they never take (G-09).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::mirror::{MembershipRead, PersonRead, ProfileFound, ProfileRead, Source};
 use lockstep_core::profile::Profile;
@@ -8,12 +8,16 @@ use lockstep_core::{ObjectId, Ticket, Timestamp};
 
 use crate::connection::Connection;
 use crate::db::Tx;
+use crate::due::mark::{HintedObject, MarkDue};
+use crate::due::{DueClaim, DueKind, DueReason};
 use crate::error::StoreError;
 use crate::mirror::MirroredPerson;
-use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
+use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
 
 const MISSING: &str = "SELECT user_id FROM membership
     WHERE connection_id = $1 AND group_id = $2 AND present AND ticket < $3 ORDER BY user_id";
+const COUNT: &str =
+    "SELECT count(*) AS people FROM membership WHERE connection_id = $1 AND group_id = $2 AND present";
 // A nested group is in scope from now on; its name comes with its first own read.
 const NESTED: &str = " ON CONFLICT (connection_id, group_id) DO NOTHING";
 
@@ -59,9 +63,92 @@ impl Tx {
             });
             self.run(insert.rows(rows).push(NESTED)).await?;
         }
+        self.look_at_seen(connection, page).await?;
         let reads: Vec<PersonRead> =
             page.users.iter().map(|(id, profile)| listed(page, *id, profile.as_ref())).collect();
-        self.mirror(connection, &reads).await
+        let people = self.mirror(connection, &reads).await?;
+        self.look_at_differing(connection, &people).await?;
+        Ok(people)
+    }
+
+    /// Where a listing says something else than a read by id, nothing of it is taken: a new read by id tells (G-08).
+    async fn look_at_differing(
+        &mut self,
+        connection: &Connection,
+        people: &[MirroredPerson],
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        let differing = people.iter().filter(|person| person.merged.lost_and_differs);
+        let marks: Vec<MarkDue> = differing
+            .map(|person| MarkDue {
+                object: person.user.id,
+                kind: DueKind::User,
+                at: now,
+                urgent: true,
+                read_profile: true,
+                read_membership: true,
+                reason: DueReason::LostRead,
+            })
+            .collect();
+        self.mark_due(connection.id, &marks).await
+    }
+
+    /// Somebody whose hint was passed by as out of scope comes into scope: the hint counts after all.
+    async fn look_at_seen(&mut self, connection: &Connection, page: &ListedPage) -> Result<(), StoreError> {
+        for chunk in page.users.chunks(IDS_PER_STATEMENT) {
+            let ids = || chunk.iter().map(|(id, _)| *id);
+            let seen = sql("SELECT object_id FROM seen WHERE connection_id = ").value(connection.id);
+            let seen = self.all(seen.push(" AND object_id IN ").list(ids())).await?;
+            if seen.is_empty() {
+                continue;
+            }
+            let mut hinted = Vec::new();
+            for row in &seen {
+                hinted.push(HintedObject {
+                    connection: connection.id,
+                    object: ObjectId(row.get("object_id")?),
+                    kind: DueKind::User,
+                    claim: DueClaim::Changed,
+                    urgent: true,
+                    read_profile: true,
+                    read_membership: true,
+                });
+            }
+            self.mark_hinted(&hinted).await?;
+            let forget = sql("DELETE FROM seen WHERE connection_id = ").value(connection.id);
+            self.run(forget.push(" AND object_id IN ").list(ids())).await?;
+        }
+        Ok(())
+    }
+
+    /// How many people the mirror has in the group.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn count_in_group(&mut self, connection: &Connection, group: ObjectId) -> Result<u64, StoreError> {
+        let row = self.only(sql(COUNT).bind(connection.id).bind(group)).await?;
+        Ok(u64::try_from(row.get::<i64>("people")?).unwrap_or(0))
+    }
+
+    /// Which of these the mirror does not have in the group.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn not_in_group(
+        &mut self,
+        connection: &Connection,
+        group: ObjectId,
+        users: &[ObjectId],
+    ) -> Result<Vec<ObjectId>, StoreError> {
+        let mut inside = BTreeSet::new();
+        for chunk in users.chunks(IDS_PER_STATEMENT) {
+            let query = sql("SELECT user_id FROM membership WHERE present AND connection_id = ").value(connection.id);
+            let query = query.push(" AND group_id = ").value(group).push(" AND user_id IN ");
+            for row in self.all(query.list(chunk.iter().copied())).await? {
+                inside.insert(ObjectId(row.get("user_id")?));
+            }
+        }
+        Ok(users.iter().copied().filter(|user| !inside.contains(user)).collect())
     }
 
     /// Who is in the group by the mirror, yet was not shown by the listing that began with `first_ticket`: to be read by

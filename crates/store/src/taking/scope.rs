@@ -52,6 +52,20 @@ impl Tx {
         Ok(scope)
     }
 
+    /// What we know of these objects of one connection.
+    pub(crate) async fn scope_among(
+        &mut self,
+        connection: ConnectionId,
+        ids: &BTreeSet<ObjectId>,
+    ) -> Result<Scope, StoreError> {
+        let mut scope = Scope::default();
+        let ids: Vec<ObjectId> = ids.iter().copied().collect();
+        for chunk in ids.chunks(IDS_PER_STATEMENT) {
+            self.learn(&mut scope, connection, chunk).await?;
+        }
+        Ok(scope)
+    }
+
     async fn learn(&mut self, scope: &mut Scope, connection: ConnectionId, ids: &[ObjectId]) -> Result<(), StoreError> {
         const USERS: &str = "SELECT user_id AS id FROM directory_user WHERE connection_id = ";
         const LINKED: &str = "SELECT entra_id AS id FROM record WHERE connection_id = ";

@@ -1,10 +1,13 @@
 //! Connections as they are shown: how each does, why, what to do, and what waits.
 
+use std::time::Duration;
+
 use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 use serde::{Serialize, Serializer};
 
 use super::PAGE;
-use crate::connection::ConnectionState;
+use crate::connection::credential::{CredentialKind, RunningOut};
+use crate::connection::{ConnectionState, is_stale};
 use crate::db::Store;
 use crate::error::StoreError;
 use crate::sql::{Row, sql};
@@ -52,7 +55,7 @@ pub struct ConnectionView {
 /// A credential without its secret.
 #[derive(Clone, Debug, Serialize)]
 pub struct CredentialView {
-    /// `client_secret`.
+    /// `client_secret` or `certificate`.
     pub kind: String,
     /// When it runs out, as far as known.
     pub expires_at: Option<Timestamp>,
@@ -93,6 +96,7 @@ const CONNECTIONS: &str = "SELECT c.id, c.name, c.tenant_id, c.domain, c.client_
      c.last_notification_at, c.last_delta_at, coalesce(p.active, 0) AS active, coalesce(p.inactive, 0) AS inactive, \
      EXISTS (SELECT 1 FROM rule r WHERE r.connection_id = c.id AND NOT r.exclude) AS has_rules, \
      EXISTS (SELECT 1 FROM task t WHERE t.connection_id = c.id AND t.kind = 'full_sync' AND t.state = 'due') AS syncing, \
+     EXISTS (SELECT 1 FROM delta_link d WHERE d.connection_id = c.id AND d.expired_at IS NOT NULL) AS resyncing, \
      (SELECT count(*) FROM event e WHERE e.connection_id = c.id AND e.status IN ('in_work', 'waiting')) AS waiting, \
      (SELECT count(*) FROM event e WHERE e.connection_id = c.id AND e.status = 'failed') AS failed, \
      (SELECT count(*) FROM hold_person h WHERE h.connection_id = c.id AND h.state = 'held') AS held, \
@@ -100,7 +104,7 @@ const CONNECTIONS: &str = "SELECT c.id, c.name, c.tenant_id, c.domain, c.client_
      FROM connection c LEFT JOIN people_count p ON p.connection_id = c.id WHERE TRUE";
 
 impl ConnectionView {
-    fn from_row(row: &Row) -> Result<Self, StoreError> {
+    fn from_row(row: &Row, now: Timestamp, t_missed: Duration) -> Result<Self, StoreError> {
         let count = |column| {
             row.get::<i64>(column)
                 .map(|count| u64::try_from(count).unwrap_or(0))
@@ -130,14 +134,42 @@ impl ConnectionView {
             held: count("held")?,
             reviews: count("reviews")?,
         };
-        if view.reason.is_none() {
-            let setup = Setup::from_row(row)?;
-            let step = setup.next_step(view.state, &view.name);
-            (view.reason, view.remedy) = step.map_or((None, view.remedy), |(why, what)| {
-                (Some(why.into()), Some(what))
-            });
+        view.explain(row, now)?;
+        if view.state == ConnectionState::Active {
+            view.note_lateness(row, now, t_missed)?;
         }
         Ok(view)
+    }
+
+    /// It works, but what is shown of it may be older than `t_missed` (G-21, FA-13).
+    fn note_lateness(&mut self, row: &Row, now: Timestamp, t_missed: Duration) -> Result<(), StoreError> {
+        let first_sync_at = row.maybe_at("first_sync_at")?;
+        if row.get("resyncing")? {
+            self.state = ConnectionState::Resyncing;
+            self.reason = Some("Microsoft forgot how far changes were told: everybody is compared".into());
+            self.remedy = Some("wait; nobody loses access by it".into());
+        } else if is_stale(first_sync_at, self.last_delta_at, now, t_missed) {
+            self.state = ConnectionState::Stale;
+            self.reason = Some("Microsoft was not asked for changes lately: what is shown may be older".into());
+            self.remedy = Some("wait; lockstep serve must be running".into());
+        }
+        Ok(())
+    }
+
+    /// Without trouble: a pause, then what keeps people from coming in, then what will end.
+    fn explain(&mut self, row: &Row, now: Timestamp) -> Result<(), StoreError> {
+        if self.reason.is_some() {
+            return Ok(());
+        }
+        let step = Setup::from_row(row)?.next_step(self.state, &self.name);
+        let kind = row.word("connection", "credential_kind", CredentialKind::parse)?;
+        let running_out = RunningOut::of(kind, self.credential.expires_at, now);
+        if let Some((why, what)) = step {
+            (self.reason, self.remedy) = (Some(why.into()), Some(what));
+        } else if let Some(running_out) = running_out.filter(|_| self.state == ConnectionState::Active) {
+            (self.reason, self.remedy) = (Some(running_out.reason()), Some(running_out.remedy()));
+        }
+        Ok(())
     }
 }
 
@@ -203,6 +235,7 @@ impl Store {
         &self,
         filter: &ConnectionFilter<'_>,
     ) -> Result<Vec<ConnectionView>, StoreError> {
+        let now = self.now();
         let query = sql(CONNECTIONS)
             .and("c.name = ", filter.name)
             .and("c.id < ", filter.after)
@@ -210,7 +243,7 @@ impl Store {
         self.all("listing connections", query)
             .await?
             .iter()
-            .map(ConnectionView::from_row)
+            .map(|row| ConnectionView::from_row(row, now, self.timing().t_missed))
             .collect()
     }
 

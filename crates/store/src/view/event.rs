@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{meaning, word};
 use crate::db::Store;
 use crate::error::StoreError;
-use crate::sql::{Row, sql};
+use crate::sql::{IDS_PER_STATEMENT, Row, sql};
 
 /// One notification item or on-demand request.
 #[derive(Clone, Debug, Serialize)]
@@ -188,6 +188,9 @@ impl EventSums {
 const EVENTS: &str = "SELECT e.id, e.replay_of, c.name AS connection, e.kind, e.object_id, e.claim, e.status, e.attempts, \
      e.reason, e.received_at, e.settled_at FROM event e LEFT JOIN connection c ON c.id = e.connection_id WHERE TRUE";
 
+const CHAIN: &str = " UNION SELECT e.id, e.replay_of FROM event e JOIN before b ON e.id = b.replay_of),
+    chain (id) AS (SELECT id FROM before UNION SELECT e.id FROM event e JOIN chain c ON e.replay_of = c.id) ";
+
 const SUMS: &str =
     "SELECT status, count(*) AS events FROM event WHERE connection_id = $1 GROUP BY status";
 
@@ -252,6 +255,30 @@ impl Store {
             .one("looking up an event", sql(EVENTS).and("e.id = ", Some(id)))
             .await?;
         row.as_ref().map(EventView::from_row).transpose()
+    }
+
+    /// These events, as far as there are such, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn lookup_events(&self, ids: &[EventId]) -> Result<Vec<EventView>, StoreError> {
+        let mut events = Vec::new();
+        for chunk in ids.chunks(IDS_PER_STATEMENT) {
+            let query = sql(EVENTS).push(" AND e.id IN ").list(chunk.iter().copied()).push(" ORDER BY e.id");
+            let rows = self.all("looking up events", query).await?;
+            events.extend(rows.iter().map(EventView::from_row).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(events)
+    }
+
+    /// An event with everything it replays and everything it was replayed as, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn replay_chain(&self, id: EventId) -> Result<Vec<EventView>, StoreError> {
+        let query = sql("WITH RECURSIVE ").push("before (id, replay_of) AS (SELECT id, replay_of FROM event WHERE id = ").value(id);
+        let query = query.push(CHAIN).push(EVENTS).push(" AND e.id IN (SELECT id FROM chain) ORDER BY e.id");
+        self.all("looking up the replays of an event", query).await?.iter().map(EventView::from_row).collect()
     }
 
     /// How many of a connection's events stand where (G-05).

@@ -4,10 +4,14 @@
 mod apply;
 mod brake;
 mod connection;
+mod delta;
 mod due;
 mod event;
 mod mirror;
 mod opening;
+mod replay;
+mod subscription;
 mod taking;
 mod task;
+mod upkeep;
 mod world;

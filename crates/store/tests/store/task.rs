@@ -50,6 +50,7 @@ async fn a_full_sync_closes_the_gap_that_was_known_when_it_began() {
     let task = world.store.claim_task(Uuid::new_v4()).await.unwrap().unwrap();
     let mut tx = world.store.begin("done").await.unwrap();
     tx.finish_task(&task, &SyncProgress::default()).await.unwrap();
+    tx.close_gap(task.connection, task.created_at).await.unwrap();
     tx.commit().await.unwrap();
     world.reload().await;
     assert_eq!(world.connection.gap_since, None);

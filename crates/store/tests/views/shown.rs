@@ -230,6 +230,15 @@ async fn a_connection_says_step_by_step_what_is_missing_until_people_are_in() {
             &[c],
         )
         .await;
+    let (stale, remedy) = next().await;
+    assert!(stale.contains("not asked for changes lately"), "G-21: {stale}");
+    assert!(remedy.contains("lockstep serve"), "{remedy}");
+    world
+        .put(
+            "UPDATE connection SET last_delta_at = 9000000000000000 WHERE id = $1",
+            &[c],
+        )
+        .await;
     assert_eq!(next().await, (String::new(), String::new()));
     world
         .put("UPDATE connection SET state = 'paused' WHERE id = $1", &[c])

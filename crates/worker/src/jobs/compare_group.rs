@@ -3,17 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_core::{ObjectId, Ticket, Timestamp};
+use lockstep_core::{ObjectId, Ticket, Timestamp, settle};
 use lockstep_graph::GraphClient;
 use lockstep_store::{
-    Due, DueKind, DueReason, EventOutcome, ListedPage, MarkDue, MirroredGroup, People, TaskKind, Trigger, Tx,
+    Due, DueClaim, DueKind, DueReason, EventOutcome, ListedPage, MarkDue, MirroredGroup, NextLook, People, TaskKind,
+    Trigger, Tx,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::basis::Basis;
 use crate::context::Context;
 use crate::error::WorkerError;
 use crate::jobs::decide_listed::{PAGE, decide_listed};
+use crate::jobs::relist::shrank;
 use crate::jobs::sync_people::{brings_everyone, distinct};
 use crate::listing::{self, Cursor, Fetched, NestedGroup, deleted_group, fetch, read_group, read_nested};
 use crate::read::stamp;
@@ -38,6 +40,7 @@ pub(crate) async fn run(ctx: &Context, basis: &Basis, client: &GraphClient, due:
     let found = NestedGroup { group: read, parents };
     match list(ctx, client, group).await? {
         Listed::All(pages) => {
+            tracing::trace!(target: "lockstep::point", "group.listed");
             let nested = nested(ctx, client, &pages, &scope).await?;
             compare(ctx, client, basis, due, &ReadGroup { group: found, in_scope, pages, nested }).await
         }
@@ -146,6 +149,7 @@ async fn compare(
         read.mirror(&mut tx, basis, now).await?;
     }
     let missing = tx.missing_from_listing(connection, group, read.first_ticket()).await?;
+    note_shrinking(&mut tx, basis, group, missing.len() as u64).await?;
     let mut marks: Vec<MarkDue> = missing.iter().map(|user| mark(*user, DueReason::NotListed, true, now)).collect();
     let mapped = basis.rules.lookup(group).is_some();
     // A group that came or went takes everyone below it along, known members included.
@@ -155,6 +159,7 @@ async fn compare(
     marks.extend(below.map(|user| mark(*user, DueReason::EnteredScope, everyone, now)));
     tx.mark_due(connection.id, &marks).await?;
     tx.commit().await?;
+    tracing::trace!(target: "lockstep::point", "group.compared");
     if mapped {
         decide(ctx, client, basis, &listed.iter().copied().collect::<Vec<_>>()).await?;
     }
@@ -165,10 +170,42 @@ async fn compare(
 async fn settle(ctx: &Context, due: &Due, read: &ReadGroup) -> Result<(), WorkerError> {
     let ticket = read.group.group.ticket.min(read.first_ticket());
     let mut tx = ctx.store.begin("compare_group").await?;
-    tx.settle_due(due, None, read.group.group.read_at).await?;
+    let next = looks_again(ctx, due, due.claim == Some(DueClaim::Deleted));
+    tx.settle_due(due, next, read.group.group.read_at).await?;
+    if read.in_scope && due.reason != DueReason::Settle {
+        tx.owe_relists(due.connection, Some(due.object)).await?;
+    }
     tx.settle_events(due.connection, &[(due.object, ticket, EventOutcome::applied())]).await?;
     tx.commit().await?;
     ctx.due.notify_one();
+    Ok(())
+}
+
+/// A hint about a group is settled by the relists, unless what was read contradicts it: then it is read again like a
+/// person's (FA-15).
+fn looks_again(ctx: &Context, due: &Due, contradicted: bool) -> Option<NextLook> {
+    let hinted_at = due.hinted_at.filter(|_| contradicted)?;
+    let at = settle::after_hint(hinted_at, true, ctx.store.now(), ctx.store.timing());
+    if at.is_none() {
+        warn!(group.id = %due.object, connection.id = %due.connection, "Graph still contradicts what it notified about group {}", due.object);
+        metrics::counter!("lockstep_hints_contradicted_total").increment(1);
+    }
+    let (read_profile, read_membership, settle_at) = (due.read_profile, due.read_membership, due.settle_at);
+    Some(NextLook { at: at?, reason: DueReason::Settle, read_profile, read_membership, settle_at })
+}
+
+/// FA-16: whoever is missing is read by id in any case; that many of them are a sign of a truncated answer.
+pub(crate) async fn note_shrinking(
+    tx: &mut Tx,
+    basis: &Basis,
+    group: ObjectId,
+    missing: u64,
+) -> Result<(), WorkerError> {
+    let known = tx.count_in_group(&basis.connection, group).await?;
+    if shrank(missing, known) {
+        warn!(group.id = %group, missing, known, "The listing of group {group} did not show {missing} of {known} people: each is read by id");
+        metrics::counter!("lockstep_listing_shrank_total").increment(1);
+    }
     Ok(())
 }
 
@@ -204,7 +241,9 @@ async fn gone(ctx: &Context, basis: &Basis, due: &Due, scope: &[MirroredGroup]) 
     let deleted = deleted_group(&ctx.store, due.object, scope).await?;
     let mut tx = ctx.store.begin("compare_group").await?;
     let people = mark_deleted(&mut tx, basis, &deleted, scope, ctx.store.now()).await?;
-    tx.settle_due(due, None, deleted.read_at).await?;
+    // A replica that lags does not know a new group yet.
+    let next = looks_again(ctx, due, due.claim == Some(DueClaim::Added));
+    tx.settle_due(due, next, deleted.read_at).await?;
     tx.settle_events(basis.connection.id, &[(due.object, deleted.ticket, EventOutcome::applied())]).await?;
     tx.commit().await?;
     info!(connection.id = %basis.connection.id, group.id = %due.object, due = people, "Group {} is deleted", due.object);

@@ -37,7 +37,8 @@ pub(crate) async fn decide_listed(
     Ok(settled)
 }
 
-fn waiting(outcome: &Outcome, now: Timestamp) -> Option<MarkDue> {
+/// The look by id that somebody waits for.
+pub(crate) fn waiting(outcome: &Outcome, now: Timestamp) -> Option<MarkDue> {
     let wait = outcome.plan.wait?;
     let urgent = !outcome.plan.desired.reasons.is_empty();
     Some(mark(outcome.person.user.id, wait.reason.into(), urgent, wait.at.max(now)))

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use lockstep_core::{ConnectionId, ObjectId};
 use lockstep_graph::GraphClient;
-use lockstep_store::{Applied, DueReason, ListedPage, MarkDue, People, StoreError, SyncProgress, Task, Trigger, Tx};
+use lockstep_store::{
+    Applied, DueReason, ListedPage, MarkDue, People, StoreError, SyncProgress, TakenLink, Task, TaskKind, Trigger, Tx,
+};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -15,7 +17,8 @@ use crate::context::Context;
 use crate::error::WorkerError;
 use crate::jobs::compare_group::{mark, mark_deleted, mirror_one};
 use crate::jobs::decide_listed::{PAGE, decide_listed};
-use crate::jobs::subscriptions;
+use crate::jobs::relist::shrank;
+use crate::jobs::{daily_compare, delta, subscriptions};
 use crate::listing::{self, Cursor, Fetched, deleted_group, fetch, read_group, read_nested};
 use crate::read::stamp;
 use crate::settle_people::{Occasion, Outcome, Settled};
@@ -51,6 +54,14 @@ struct Checkpoint {
     nested: BTreeSet<ObjectId>,
     /// The last person decided.
     after: Option<ObjectId>,
+    /// Delta links at *latest*, taken before the listing: current once the sync is complete (G-12).
+    #[serde(default)]
+    links: Vec<TakenLink>,
+    /// People the mirror had in the listed groups, and those of them that no listing showed (FA-16).
+    #[serde(default)]
+    known: u64,
+    #[serde(default)]
+    missing: u64,
 }
 
 struct Sync<'a> {
@@ -92,7 +103,7 @@ pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
         }
     }
     let connection = sync.basis.connection.id;
-    info!(connection.id = %connection, users = sync.progress.users, requests = sync.progress.graph_requests, "Full sync of connection {connection} is complete");
+    info!(connection.id = %connection, kind = ?task.kind, users = sync.progress.users, requests = sync.progress.graph_requests, "Full sync of connection {connection} is complete");
     Ok(())
 }
 
@@ -114,20 +125,14 @@ impl Sync<'_> {
         Ok(())
     }
 
-    /// Subscriptions first, so that no change falls between the listing and the first notification.
     async fn begin(&mut self) -> Result<(), WorkerError> {
-        if let Err(failure) = subscriptions::keep(self.ctx, &self.basis.connection, &self.client).await {
-            if failure.is_connection_wide() {
-                return Err(failure);
-            }
-            // The scheduler goes on trying; what is missed until then is a gap.
-            warn!(connection.id = %self.connection(), error = %chain(&failure), "Syncing connection {} without subscriptions", self.connection());
-        }
+        let links = if self.task.kind == TaskKind::FullSync { self.follow_changes().await? } else { Vec::new() };
         self.checkpoint = Checkpoint {
             phase: Phase::Listing,
             rules_version: self.basis.rules.version,
             first_sync: self.basis.connection.first_sync_at.is_none(),
             groups: self.basis.rules.groups().collect(),
+            links,
             ..Checkpoint::default()
         };
         self.progress = SyncProgress {
@@ -137,6 +142,19 @@ impl Sync<'_> {
         };
         let tx = self.ctx.store.begin("full_sync").await?;
         self.save(tx).await
+    }
+
+    /// Subscriptions, then delta links, then the listing: no change falls between the listing and what tells of changes
+    /// from then on.
+    async fn follow_changes(&self) -> Result<Vec<TakenLink>, WorkerError> {
+        if let Err(failure) = subscriptions::keep(self.ctx, &self.basis.connection, &self.client).await {
+            if failure.is_connection_wide() {
+                return Err(failure);
+            }
+            // The scheduler goes on trying; what is missed until then is a gap.
+            warn!(connection.id = %self.connection(), error = %chain(&failure), "Syncing connection {} without subscriptions", self.connection());
+        }
+        delta::take_latest(self.ctx, &self.client).await
     }
 
     /// Lists the group the checkpoint stands at to its end.
@@ -166,6 +184,7 @@ impl Sync<'_> {
             let (written, upcoming) =
                 futures::join!(self.write_page(&page, Some(next.clone())), fetch(&client, group, &next, place));
             written?;
+            tracing::trace!(target: "lockstep::point", "full_sync.page_written");
             fetched = upcoming?;
             if ctx.stopping() {
                 return Err(WorkerError::Stopping);
@@ -189,6 +208,8 @@ impl Sync<'_> {
         let now = self.ctx.store.now();
         let mut tx = self.ctx.store.begin("full_sync").await?;
         let missing = tx.missing_from_listing(&self.basis.connection, group, last.first_ticket).await?;
+        self.checkpoint.known += tx.count_in_group(&self.basis.connection, group).await?;
+        self.checkpoint.missing += missing.len() as u64;
         let marks: Vec<MarkDue> = missing.iter().map(|user| mark(*user, DueReason::NotListed, true, now)).collect();
         tx.mark_due(self.connection(), &marks).await?;
         tx.mark_group_listed(&self.basis.connection, group, now).await?;
@@ -202,7 +223,9 @@ impl Sync<'_> {
         let scope = listing::scope(&self.ctx.store, &self.basis.connection).await?;
         let deleted = deleted_group(&self.ctx.store, group, &scope).await?;
         let mut tx = self.ctx.store.begin("full_sync").await?;
-        mark_deleted(&mut tx, &self.basis, &deleted, &scope, self.ctx.store.now()).await?;
+        let people = mark_deleted(&mut tx, &self.basis, &deleted, &scope, self.ctx.store.now()).await?;
+        self.checkpoint.known += people as u64;
+        self.checkpoint.missing += people as u64;
         self.next_group();
         self.save(tx).await
     }
@@ -309,8 +332,35 @@ impl Sync<'_> {
         self.progress.step = "done".to_owned();
         let mut tx = self.ctx.store.begin("full_sync").await?;
         tx.finish_task(self.task, &self.progress).await?;
+        self.conclude(&mut tx).await?;
         tx.commit().await?;
         self.checkpoint.phase = Phase::Done;
+        Ok(())
+    }
+
+    /// What follows from having listed everybody; from a listing that looks truncated nothing does (FA-16).
+    async fn conclude(&self, tx: &mut Tx) -> Result<(), WorkerError> {
+        let (connection, Checkpoint { known, missing, .. }) = (self.connection(), &self.checkpoint);
+        let whole = !shrank(*missing, *known);
+        if !whole {
+            warn!(connection.id = %connection, missing, known, "The listings of connection {connection} did not show {missing} of {known} people: each is read by id, and nothing else follows from them");
+            metrics::counter!("lockstep_listing_shrank_total").increment(1);
+        }
+        match self.task.kind {
+            TaskKind::FullSync => {
+                if whole {
+                    tx.renew_delta_links(connection, &self.checkpoint.links).await?;
+                    tx.close_gap(connection, self.task.created_at).await?;
+                }
+                tx.owe_relists(connection, None).await?;
+                daily_compare::owe(self.ctx, tx, connection).await?;
+                let began = self.checkpoint.links.first().map_or(self.ctx.store.now(), |link| link.taken_at);
+                let next_delta = began + self.basis.timing.delta_interval;
+                tx.start_task(connection, TaskKind::Delta, None, next_delta).await?;
+            }
+            TaskKind::DailyCompare => daily_compare::owe(self.ctx, tx, connection).await?,
+            TaskKind::ListGroup | TaskKind::Delta | TaskKind::Relist => {}
+        }
         Ok(())
     }
 
@@ -328,7 +378,9 @@ impl Sync<'_> {
         }
         .to_owned();
         tx.checkpoint_task(self.task, &tasks::checkpoint(&self.checkpoint)?, &self.progress).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        tracing::trace!(target: "lockstep::point", "full_sync.saved");
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::basis::Basis;
 use crate::context::Context;
 use crate::error::WorkerError;
-use crate::jobs::sync_people::spend_attempt;
+use crate::jobs::failing::spend_attempt;
 use crate::settle_people::{Look, Occasion, Outcome, Settled, settle_people};
 
 /// Decides, applies and settles these due people in one transaction.
@@ -45,7 +45,9 @@ pub(crate) async fn commit_people(
         .collect();
     tx.settle_many_due(&settled).await?;
     tx.settle_events(basis.connection.id, &events).await?;
+    tracing::trace!(target: "lockstep::point", "due.before_commit");
     tx.commit().await?;
+    tracing::trace!(target: "lockstep::point", "due.committed");
     for ((due, _), outcome) in people.iter().zip(&outcomes) {
         report(due, outcome, ctx.store.now());
         if is_incomplete(outcome) {

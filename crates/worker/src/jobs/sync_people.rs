@@ -1,83 +1,114 @@
-//! Brings due objects of one connection up to date: reads them concurrently, then one transaction for all.
+//! Brings due objects of one connection up to date: what is read together is committed together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::future::join_all;
-use lockstep_core::mirror::ProfileFacet;
-use lockstep_core::record::Status;
-use lockstep_core::retry::{RetryPolicy, Verdict};
-use lockstep_core::{ConnectionId, ErrorClass, ObjectId, Timestamp};
-use lockstep_graph::{GraphClient, ObjectKind};
+use lockstep_core::{ConnectionId, ObjectId, Timestamp};
+use lockstep_graph::GraphClient;
 use lockstep_store::{Due, DueClaim, DueKind, DueReason, MirroredPerson, People, StoreError, Trigger};
-use tracing::{debug, warn};
+use tokio::sync::Semaphore;
 
 use crate::basis::Basis;
 use crate::context::Context;
 use crate::error::WorkerError;
 use crate::jobs::compare_group;
+use crate::jobs::failing::{Ended, conclude, drop_exhausted, object_failed};
+use crate::jobs::find_people::{Batch, Found, Wave};
 use crate::jobs::settle_due::{commit_people, forget_object, pass_by};
-use crate::read::{Facets, decisive, read_person, stamp};
+use crate::read::Reader;
 use crate::settle_people::{Look, Occasion};
-use crate::supervise::chain;
-use crate::trouble::{self, chance};
 
+/// Never fewer than there can be: with the limit reached nobody would attend to the reads, of which one may be about to
+/// draw its ticket, and all would wait for it.
+const WAVES_AT_ONCE: usize = usize::MAX;
 /// A batch that meets newer rows runs again; after that each person runs alone, so that one clash spoils nobody else.
 const RUNS: usize = 3;
 /// How long after the first sync the looks that it asked for still count as part of it.
 const FIRST_SYNC_ENDS: Duration = Duration::from_secs(10 * 60);
 
-/// What reading one due object found.
-enum Found {
-    Person(Look),
-    Group,
-    /// A device or the like: nothing of ours.
-    Other(Look),
-    Failed(WorkerError),
-}
-
 /// Looks at these objects of one connection and commits what follows. Errors of the connection or of single objects are
 /// dealt with here; what is returned concerns the store alone.
-pub(crate) async fn run(ctx: &Context, connection: ConnectionId, dues: Vec<Due>) -> Result<(), WorkerError> {
+pub(crate) async fn run(
+    ctx: &Context,
+    connection: ConnectionId,
+    places: &Semaphore,
+    dues: Vec<Due>,
+) -> Result<(), WorkerError> {
     // Removed meanwhile: its rows went with it.
     let Some(basis) = Basis::load(&ctx.store, connection).await? else {
         return Ok(());
     };
     let dues = drop_exhausted(ctx, dues).await?;
     match ctx.client(&basis.connection).await {
-        Ok(client) => look_at(ctx, &basis, &client, dues).await,
+        Ok(client) => look_at(ctx, &basis, &client, places, dues).await,
         Err(failure) if matches!(failure, WorkerError::Store(_)) => Err(failure),
-        Err(failure) => connection_failed(ctx, &basis, &dues, &failure).await,
+        Err(failure) => conclude(ctx, &basis, Ended { answered: false, kept_off: vec![(dues, failure)] }).await,
     }
 }
 
-async fn look_at(ctx: &Context, basis: &Basis, client: &GraphClient, dues: Vec<Due>) -> Result<(), WorkerError> {
+async fn look_at(
+    ctx: &Context,
+    basis: &Basis,
+    client: &GraphClient,
+    places: &Semaphore,
+    dues: Vec<Due>,
+) -> Result<(), WorkerError> {
     let known = load_known(ctx, basis, &dues).await?;
-    let found = join_all(dues.iter().map(|due| find(ctx, basis, client, due, known.get(&due.object)))).await;
-    let mut people = Vec::new();
-    let mut answered = false;
-    let mut failed: Option<(Vec<Due>, WorkerError)> = None;
-    for (due, found) in dues.into_iter().zip(found) {
-        answered |= !matches!(found, Found::Failed(_));
+    let batch = Batch { ctx, basis, reader: Reader { store: &ctx.store, client, places }, known: &known };
+    let (groups, people): (Vec<Due>, Vec<Due>) = dues.into_iter().partition(|due| due.kind == DueKind::Group);
+    let groups = join_all(groups.into_iter().map(|due| group(batch, due)));
+    let (groups, people) = futures::join!(groups, look_at_people(batch, people));
+    let mut ended = people?;
+    for group in groups {
+        ended.join(group?);
+    }
+    conclude(ctx, basis, ended).await
+}
+
+/// Each wave of answers is committed while the next one is on its way.
+async fn look_at_people(batch: Batch<'_>, dues: Vec<Due>) -> Result<Ended, WorkerError> {
+    let mut ended = Ended::default();
+    let mut unsure = Vec::new();
+    let settled = batch.find(dues).map(|wave| settle_wave(batch, wave)).buffer_unordered(WAVES_AT_ONCE);
+    for wave in settled.collect::<Vec<_>>().await {
+        let (wave, left) = wave?;
+        ended.join(wave);
+        unsure.extend(left);
+    }
+    let settled = batch.find_by_id(unsure).map(|wave| settle_wave(batch, wave)).buffer_unordered(WAVES_AT_ONCE);
+    for wave in settled.collect::<Vec<_>>().await {
+        ended.join(wave?.0);
+    }
+    Ok(ended)
+}
+
+/// Commits what was found; who is still unsure is given back.
+async fn settle_wave(batch: Batch<'_>, wave: Result<Wave, WorkerError>) -> Result<(Ended, Vec<Due>), WorkerError> {
+    let Batch { ctx, basis, known, .. } = batch;
+    tracing::trace!(target: "lockstep::point", "due.read");
+    let (mut people, mut groups, mut unsure) = (Vec::new(), Vec::new(), Vec::new());
+    let mut ended = Ended::default();
+    for (due, found) in wave? {
+        ended.answered |= !matches!(found, Found::Failed(_));
         match found {
             Found::Person(look) if !known.contains_key(&due.object) && is_stranger(basis, &look) => {
                 pass_by(ctx, &due, &look).await?;
             }
             Found::Person(look) => people.push((due, look)),
-            Found::Group => group(ctx, basis, client, &due, &mut failed).await?,
+            Found::Group => groups.push(due),
             Found::Other(look) => forget_object(ctx, &due, &look).await?,
-            Found::Failed(failure) if failure.is_connection_wide() => {
-                failed.get_or_insert_with(|| (Vec::new(), failure)).0.push(due);
-            }
+            Found::Unsure => unsure.push(due),
+            Found::Failed(failure) if failure.is_connection_wide() => ended.kept_off.push((vec![due], failure)),
             Found::Failed(failure) => object_failed(ctx, &due, &failure).await?,
         }
     }
-    settle(ctx, basis, client, people, &mut failed).await?;
-    match failed {
-        Some((dues, failure)) => connection_failed(ctx, basis, &dues, &failure).await,
-        None if answered => trouble::note_ok(ctx, &basis.connection).await,
-        None => Ok(()),
+    settle(batch, people, &mut ended).await?;
+    for due in groups {
+        ended.join(group(batch, due).await?);
     }
+    Ok((ended, unsure))
 }
 
 /// What is known of them already decides which facets must be read.
@@ -94,43 +125,6 @@ async fn load_known(
     Ok(known.into_iter().map(|person| (person.user.id, person)).collect())
 }
 
-async fn find(ctx: &Context, basis: &Basis, client: &GraphClient, due: &Due, known: Option<&MirroredPerson>) -> Found {
-    if due.kind == DueKind::Group {
-        return Found::Group;
-    }
-    match find_person(ctx, basis, client, due, known).await {
-        Ok(found) => found,
-        Err(failure) => Found::Failed(failure),
-    }
-}
-
-/// A member may be a user, a group or a device: a 404 as a user says nothing before its kind is known.
-async fn find_person(
-    ctx: &Context,
-    basis: &Basis,
-    client: &GraphClient,
-    due: &Due,
-    known: Option<&MirroredPerson>,
-) -> Result<Found, WorkerError> {
-    let facets = facets(basis, due, known);
-    let read = read_person(&ctx.store, client, due.object, facets).await?;
-    let now = ctx.store.now();
-    let (ticket, read_at) = match decisive(&read) {
-        Some(place) => place,
-        // Asked for nothing: cannot be, but must not be taken for an answer.
-        None => (stamp(&ctx.store).await?.0, now),
-    };
-    let look = Look { read, ticket, read_at };
-    if due.kind != DueKind::Unknown || known.is_some_and(is_a_user) || !look.is_missing() {
-        return Ok(Found::Person(look));
-    }
-    Ok(match client.resolve_kinds(&[due.object]).await?.get(&due.object) {
-        Some(ObjectKind::Group) => Found::Group,
-        Some(ObjectKind::Other) => Found::Other(look),
-        Some(ObjectKind::User) | None => Found::Person(look),
-    })
-}
-
 /// Somebody we do not know, in no mapped group: nothing of them is kept, cost follows the people that are managed.
 fn is_stranger(basis: &Basis, look: &Look) -> bool {
     match &look.read.membership {
@@ -139,56 +133,25 @@ fn is_stranger(basis: &Basis, look: &Look) -> bool {
     }
 }
 
-/// Graph has shown this id to be a user before.
-fn is_a_user(person: &MirroredPerson) -> bool {
-    !matches!(person.user.profile, ProfileFacet::Unknown)
-}
-
-/// Taking access needs one facet, giving it both in one task (G-10): whoever is in is read as asked, everybody else in
-/// full.
-fn facets(basis: &Basis, due: &Due, known: Option<&MirroredPerson>) -> Facets {
-    let is_in = |person: &&MirroredPerson| {
-        is_a_user(person)
-            && !person.user.needs_membership()
-            && person.record.as_ref().is_some_and(|record| record.status == Status::Active)
-    };
-    let as_asked = known.filter(is_in).is_some() && (due.read_profile || due.read_membership);
-    Facets {
-        profile: due.read_profile || !as_asked,
-        membership: due.read_membership || !as_asked,
-        direct_too: basis.direct_too(),
-    }
-}
-
-async fn group(
-    ctx: &Context,
-    basis: &Basis,
-    client: &GraphClient,
-    due: &Due,
-    failed: &mut Option<(Vec<Due>, WorkerError)>,
-) -> Result<(), WorkerError> {
-    match compare_group::run(ctx, basis, client, due).await {
-        Ok(()) => Ok(()),
+async fn group(batch: Batch<'_>, due: Due) -> Result<Ended, WorkerError> {
+    let Batch { ctx, basis, reader, .. } = batch;
+    let _place = reader.take_place().await?;
+    match compare_group::run(ctx, basis, reader.client, &due).await {
+        Ok(()) => Ok(Ended { answered: true, ..Ended::default() }),
+        Err(failure @ WorkerError::Store(_)) if !is_conflict(&failure) => Err(failure),
         Err(failure) if failure.is_connection_wide() => {
-            failed.get_or_insert_with(|| (Vec::new(), failure)).0.push(due.clone());
-            Ok(())
+            Ok(Ended { answered: false, kept_off: vec![(vec![due], failure)] })
         }
-        Err(failure) => object_failed(ctx, due, &failure).await,
+        Err(failure) => object_failed(ctx, &due, &failure).await.map(|()| Ended::default()),
     }
 }
 
 /// Commits all of them at once; on a clash again with rows of now, and at last one by one.
-async fn settle(
-    ctx: &Context,
-    basis: &Basis,
-    client: &GraphClient,
-    people: Vec<(Due, Look)>,
-    failed: &mut Option<(Vec<Due>, WorkerError)>,
-) -> Result<(), WorkerError> {
-    let now = ctx.store.now();
+async fn settle(batch: Batch<'_>, people: Vec<(Due, Look)>, ended: &mut Ended) -> Result<(), WorkerError> {
+    let (basis, now) = (batch.basis, batch.ctx.store.now());
     let (first, later): (Vec<_>, Vec<_>) = people.into_iter().partition(|(due, _)| ends_first_sync(basis, due, now));
-    settle_alike(ctx, basis, client, first, true, failed).await?;
-    settle_alike(ctx, basis, client, later, false, failed).await
+    settle_alike(batch, first, true, ended).await?;
+    settle_alike(batch, later, false, ended).await
 }
 
 /// A look that the first sync asked for because a listing is no evidence: its removals belong to the sync's one hold.
@@ -198,49 +161,43 @@ fn ends_first_sync(basis: &Basis, due: &Due, now: Timestamp) -> bool {
 }
 
 async fn settle_alike(
-    ctx: &Context,
-    basis: &Basis,
-    client: &GraphClient,
+    batch: Batch<'_>,
     people: Vec<(Due, Look)>,
     first_sync: bool,
-    failed: &mut Option<(Vec<Due>, WorkerError)>,
+    ended: &mut Ended,
 ) -> Result<(), WorkerError> {
     if people.is_empty() {
         return Ok(());
     }
-    match settle_again(ctx, basis, client, &people, first_sync).await {
-        Err(WorkerError::Store(StoreError::Conflict { .. })) if people.len() > 1 => {
+    match settle_again(batch, &people, first_sync).await {
+        Ok(()) => Ok(()),
+        Err(failure) if is_conflict(&failure) && people.len() > 1 => {
             for one in people {
-                Box::pin(settle_alike(ctx, basis, client, vec![one], first_sync, failed)).await?;
+                Box::pin(settle_alike(batch, vec![one], first_sync, ended)).await?;
             }
             Ok(())
         }
         Err(failure) if failure.is_connection_wide() => {
-            let dues = people.into_iter().map(|(due, _)| due);
-            failed.get_or_insert_with(|| (Vec::new(), failure)).0.extend(dues);
+            ended.kept_off.push((people.into_iter().map(|(due, _)| due).collect(), failure));
             Ok(())
         }
+        // The store is in trouble, nobody in particular.
+        Err(failure @ WorkerError::Store(_)) if !is_conflict(&failure) => Err(failure),
         Err(failure) => {
             for (due, _) in &people {
-                object_failed(ctx, due, &failure).await?;
+                object_failed(batch.ctx, due, &failure).await?;
             }
             Ok(())
         }
-        Ok(()) => Ok(()),
     }
 }
 
-async fn settle_again(
-    ctx: &Context,
-    basis: &Basis,
-    client: &GraphClient,
-    people: &[(Due, Look)],
-    first_sync: bool,
-) -> Result<(), WorkerError> {
-    let mut basis = basis.clone();
+async fn settle_again(batch: Batch<'_>, people: &[(Due, Look)], first_sync: bool) -> Result<(), WorkerError> {
+    let Batch { ctx, reader, .. } = batch;
+    let mut basis = batch.basis.clone();
     for run in 1.. {
-        match commit_people(ctx, &basis, client, people, occasion(people, first_sync)).await {
-            Err(WorkerError::Store(StoreError::Conflict { .. })) if run < RUNS => {
+        match commit_people(ctx, &basis, reader.client, people, occasion(people, first_sync)).await {
+            Err(failure) if is_conflict(&failure) && run < RUNS => {
                 let Some(now) = Basis::load(&ctx.store, basis.connection.id).await? else {
                     return Ok(());
                 };
@@ -252,65 +209,20 @@ async fn settle_again(
     Ok(())
 }
 
+fn is_conflict(failure: &WorkerError) -> bool {
+    matches!(failure, WorkerError::Store(StoreError::Conflict { .. }))
+}
+
 /// For the history; a batch of several kinds counts as what most of them are.
 fn occasion(people: &[(Due, Look)], first_sync: bool) -> Occasion {
     let trigger = match people.first().map(|(due, _)| due.reason) {
         Some(DueReason::Hint) => Trigger::Hint,
-        Some(DueReason::OnDemand) => Trigger::OnDemand,
+        Some(DueReason::OnDemand | DueReason::Replay) => Trigger::OnDemand,
         Some(DueReason::Rules) => Trigger::Rule,
         Some(DueReason::NotListed | DueReason::Relist) => Trigger::Sync,
         _ => Trigger::Settle,
     };
     Occasion { trigger, first_sync }
-}
-
-/// Whatever was claimed more often than an object may be tried breaks its worker (FA-24).
-async fn drop_exhausted(ctx: &Context, dues: Vec<Due>) -> Result<Vec<Due>, WorkerError> {
-    let most = RetryPolicy::default().attempts;
-    let (exhausted, rest): (Vec<Due>, Vec<Due>) = dues.into_iter().partition(|due| due.attempts > most);
-    for due in exhausted {
-        fail(ctx, &due, "no attempt came to an end").await?;
-    }
-    Ok(rest)
-}
-
-/// A fault of the connection spends no attempt: the objects wait, and are due at once when it ends.
-async fn connection_failed(
-    ctx: &Context,
-    basis: &Basis,
-    dues: &[Due],
-    failure: &WorkerError,
-) -> Result<(), WorkerError> {
-    trouble::note(ctx, &basis.connection, failure).await?;
-    ctx.store.release(ctx.id, dues).await?;
-    Ok(())
-}
-
-async fn object_failed(ctx: &Context, due: &Due, failure: &WorkerError) -> Result<(), WorkerError> {
-    debug!(object.id = %due.object, error = %chain(failure), "Looking at {} failed", due.object);
-    spend_attempt(ctx, due, failure.class(), &failure.to_string()).await
-}
-
-/// A fault of the object itself: tried again later, or given up and shown.
-pub(crate) async fn spend_attempt(ctx: &Context, due: &Due, class: ErrorClass, why: &str) -> Result<(), WorkerError> {
-    // A worker that broke down may have done so by no fault of the object: that is found out by trying again.
-    let class = if why_may_heal(class, due) { ErrorClass::Transient { retry_after: None } } else { class };
-    match RetryPolicy::default().verdict(class, due.attempts, chance()) {
-        Verdict::RetryIn(wait) => ctx.store.retry_object(due, ctx.store.now() + wait, why).await?,
-        Verdict::Fail => fail(ctx, due, why).await?,
-    }
-    Ok(())
-}
-
-fn why_may_heal(class: ErrorClass, due: &Due) -> bool {
-    class == ErrorClass::Bug && due.attempts < RetryPolicy::default().attempts
-}
-
-async fn fail(ctx: &Context, due: &Due, why: &str) -> Result<(), WorkerError> {
-    warn!(object.id = %due.object, connection.id = %due.connection, why, "Gave up on {} after {} attempts", due.object, due.attempts);
-    metrics::counter!("lockstep_events_failed_total").increment(1);
-    ctx.store.fail_object(due, why).await?;
-    Ok(())
 }
 
 /// Groups whose people are all looked at: a group that came into, or left, a mapped group brings everyone below it.

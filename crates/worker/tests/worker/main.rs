@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod brake;
+mod delta;
 mod evidence;
 mod full_sync;
 mod matching;
 mod people;
 mod preview;
+mod relist;
 mod scope;
 mod subscription;
+mod subscription_check;
 mod trouble;
 mod world;

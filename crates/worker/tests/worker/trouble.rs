@@ -142,3 +142,25 @@ async fn fa30_a_connection_to_another_tenant_applies_nothing() {
     assert_eq!(world.active().await, 0);
     world.rest().await;
 }
+
+/// FA-24: what kills its worker each time is given up after 12 attempts; everybody else goes on.
+#[tokio::test]
+async fn fa24_an_object_that_no_worker_survives_is_given_up() {
+    let (mut world, staff) = World::with_staff().await;
+    let (poison, ada) = (world.hire("Poison", &[staff]), world.hire("Ada", &[staff]));
+    world.sync().await;
+    world.rest().await;
+    world.store.request_on_demand(world.connection.id, lockstep_core::ObjectId(poison)).await.unwrap();
+    for _ in 0..12 {
+        // A worker that takes it and is never heard of again: its lease runs out.
+        assert_eq!(world.store.claim_due(uuid::Uuid::now_v7(), 8).await.unwrap().len(), 1);
+        world.sim.clock().advance(seconds(16));
+    }
+    world.tenant.patch_user(ada, json!({ "displayName": "Ada Lovelace" })).unwrap();
+    world.notify(ada).await;
+    world.work();
+    world.settled().await;
+    assert_eq!(world.ledger().await.failed, 1);
+    assert_eq!(world.record(ada).await.unwrap().display_name.as_deref(), Some("Ada Lovelace"));
+    world.rest().await;
+}

@@ -3,12 +3,12 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use lockstep_store::Connection;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::app::App;
-use crate::connecting::{WantedConnection, add_connection};
+use crate::connecting::{WantedConnection, WantedCredential, add_connection};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Format};
 
@@ -23,6 +23,7 @@ enum Cloud {
 
 #[derive(Args)]
 #[command(after_help = crate::rules::SAMPLE_HELP)]
+#[command(group(ArgGroup::new("credential").required(true).args(["client_secret_file", "certificate_file"])))]
 pub struct Add {
     /// What you will call it
     name: String,
@@ -34,7 +35,10 @@ pub struct Add {
     client_id: String,
     /// File that holds the client secret; - reads it from stdin
     #[arg(long, value_name = "FILE")]
-    client_secret_file: PathBuf,
+    client_secret_file: Option<PathBuf>,
+    /// File that holds the certificate and its RSA private key, both as PEM; - reads it from stdin
+    #[arg(long, value_name = "FILE")]
+    certificate_file: Option<PathBuf>,
     /// E-mail domain people may be matched by; repeat for several [default: the tenant's verified domains]
     #[arg(long = "domain", value_name = "DOMAIN")]
     domains: Vec<String>,
@@ -54,11 +58,13 @@ pub struct Add {
 
 /// More is no client secret: Microsoft's are about 40 characters.
 const MAX_SECRET_BYTES: u64 = 4096;
+/// A key of 4,096 bits and a chain of ten certificates fit.
+const MAX_CERTIFICATE_BYTES: u64 = 64 * 1024;
 
 impl Add {
     pub async fn run(self, app: &App) -> Outcome {
         let wanted = WantedConnection {
-            secret: read_secret(&self.client_secret_file)?,
+            credential: read_credential(self.client_secret_file.as_deref(), self.certificate_file.as_deref())?,
             name: self.name,
             tenant: self.tenant,
             client_id: self.client_id,
@@ -77,22 +83,37 @@ impl Add {
     }
 }
 
+/// Exactly one of them is given: the command line sees to it.
+fn read_credential(secret: Option<&Path>, certificate: Option<&Path>) -> Result<WantedCredential, Failure> {
+    match (secret, certificate) {
+        (Some(file), _) => read_secret(file).map(WantedCredential::ClientSecret),
+        (None, Some(file)) => {
+            read_file(file, "the certificate", MAX_CERTIFICATE_BYTES).map(WantedCredential::Certificate)
+        }
+        (None, None) => Err(Failure::Usage("--client-secret-file or --certificate-file is needed".to_owned())),
+    }
+}
+
 /// Reads the secret and takes off the line end that editors add.
 fn read_secret(file: &Path) -> Result<SecretString, Failure> {
-    let failed =
-        |error: std::io::Error| Failure::of(format!("reading the client secret from {}", file.display()), &error);
-    let mut secret = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().take(MAX_SECRET_BYTES).read_to_string(&mut secret).map_err(failed)?;
-    } else {
-        let file = std::fs::File::open(file).map_err(failed)?;
-        file.take(MAX_SECRET_BYTES).read_to_string(&mut secret).map_err(failed)?;
-    }
-    let secret = secret.trim_end_matches(['\r', '\n']);
+    let secret = read_file(file, "the client secret", MAX_SECRET_BYTES)?;
+    let secret = secret.expose_secret().trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
         return Err(Failure::Usage(format!("{} holds no client secret", file.display())));
     }
     Ok(SecretString::from(secret))
+}
+
+fn read_file(file: &Path, what: &str, limit: u64) -> Result<SecretString, Failure> {
+    let failed = |error: std::io::Error| Failure::of(format!("reading {what} from {}", file.display()), &error);
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().take(limit).read_to_string(&mut text).map_err(failed)?;
+    } else {
+        let file = std::fs::File::open(file).map_err(failed)?;
+        file.take(limit).read_to_string(&mut text).map_err(failed)?;
+    }
+    Ok(SecretString::from(text))
 }
 
 fn next_step(connection: &Connection) -> String {
@@ -110,8 +131,6 @@ fn next_step(connection: &Connection) -> String {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     #[test]

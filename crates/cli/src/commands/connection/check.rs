@@ -1,5 +1,6 @@
-//! `lockstep connection check`: token, permissions by name, subscriptions.
+//! `lockstep connection check`: token, permissions by name, the end of the credential, subscriptions.
 
+use lockstep_core::Timestamp;
 use lockstep_core::renewal::SubscriptionStatus;
 use lockstep_graph::GraphError;
 use lockstep_store::view::subscription::SubscriptionFilter;
@@ -11,6 +12,7 @@ use crate::app::{App, named_connection};
 use crate::connecting::permissions;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Listing, or_dash};
+use crate::word::word;
 
 /// One thing that was looked at.
 #[derive(Serialize)]
@@ -41,6 +43,7 @@ pub async fn run(app: &App, name: &str) -> Outcome {
     if checks.iter().all(|check| check.ok) {
         store.note_connection_ok(connection.id).await?;
     }
+    checks.push(credential_check(&connection, store.now()));
     checks.extend(subscription_checks(app, &store, &connection).await?);
     LISTING.print(app.format, &checks)?;
     match checks.iter().filter(|check| !check.ok).count() {
@@ -75,6 +78,22 @@ fn microsoft_checks(connection: &Connection, checked: &Checked) -> Vec<Check> {
     std::iter::once(tenant).chain(permissions(checked).map(permission)).collect()
 }
 
+/// What will end is told before it ends; only what has ended is a failure.
+fn credential_check(connection: &Connection, now: Timestamp) -> Check {
+    let running_out = connection.running_out(now);
+    let noun = connection.credential_kind.noun();
+    Check {
+        check: format!("credential ({noun})"),
+        ok: !running_out.is_some_and(|running_out| running_out.is_over()),
+        detail: match (running_out, connection.credential_expires_at) {
+            (Some(running_out), _) => running_out.reason(),
+            (None, Some(at)) => format!("good until {at}"),
+            (None, None) => "Microsoft does not tell when it ends; Entra shows it".to_owned(),
+        },
+        remedy: running_out.map(|running_out| running_out.remedy()),
+    }
+}
+
 /// Without a public address there are none, and that is no failure. With one, both must stand once rules exist.
 async fn subscription_checks(app: &App, store: &Store, connection: &Connection) -> Result<Vec<Check>, Failure> {
     let expected = app.settings.public_url.is_some() && connection.rules_version > 0;
@@ -83,21 +102,33 @@ async fn subscription_checks(app: &App, store: &Store, connection: &Connection) 
     Ok(["users", "groups"]
         .into_iter()
         .map(|resource| {
-            let live = subscriptions
-                .iter()
-                .find(|found| found.resource == resource && found.status == SubscriptionStatus::Active);
+            let live = subscriptions.iter().find(|found| found.resource == resource && notifies(found.status));
             Check {
                 check: format!("subscription {resource}"),
                 ok: live.is_some() || !expected,
                 detail: match live {
-                    Some(found) => format!("active until {}", or_dash(found.expires_at.as_ref())),
-                    None if expected => "none is active".to_owned(),
+                    Some(found) => format!("{} until {}", word(found.status), or_dash(found.expires_at.as_ref())),
+                    None if expected => none_active(connection),
                     None if connection.rules_version == 0 => "none yet: no rules".to_owned(),
                     None => "none: LOCKSTEP_PUBLIC_URL is not set".to_owned(),
                 },
-                remedy: (live.is_none() && expected)
-                    .then(|| "start `lockstep serve`; it makes them within seconds".to_owned()),
+                remedy: (live.is_none() && expected).then(|| how_to_get_one(connection)),
             }
         })
         .collect())
+}
+
+/// One whose renewals fail still notifies until its end.
+fn notifies(status: SubscriptionStatus) -> bool {
+    matches!(status, SubscriptionStatus::Active | SubscriptionStatus::Expiring)
+}
+
+fn none_active(connection: &Connection) -> String {
+    let why = connection.reason.as_ref().map(|why| format!(": {why}"));
+    format!("none is active{}", why.unwrap_or_default())
+}
+
+fn how_to_get_one(connection: &Connection) -> String {
+    let known = connection.remedy.clone();
+    known.unwrap_or_else(|| "start `lockstep serve`; it makes them within seconds".to_owned())
 }

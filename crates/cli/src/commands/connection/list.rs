@@ -25,7 +25,7 @@ const LISTING: Listing<'_, ConnectionView> = Listing {
             or_dash(connection.reason.as_ref()),
         ]
     },
-    when_empty: "no connections: add one with `lockstep connection add NAME --tenant … --client-id … --client-secret-file …`",
+    when_empty: "no connections: add one with `lockstep connection add NAME --tenant … --client-id … --client-secret-file …` (or --certificate-file)",
 };
 
 pub async fn list(app: &App) -> Outcome {

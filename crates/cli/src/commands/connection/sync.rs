@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lockstep_core::{EventId, ObjectId};
 use lockstep_graph::UserRead;
 use lockstep_store::view::event::{EventStatus, EventView};
-use lockstep_store::{Connection, Store, SyncProgress};
+use lockstep_store::{Connection, ConnectionState, Store, SyncProgress};
 use lockstep_worker::graph_client;
 use serde_json::json;
 use tokio::time::Instant;
@@ -34,6 +34,12 @@ impl Sync {
     pub async fn run(self, app: &App) -> Outcome {
         let store = app.store().await?;
         let connection = named_connection(&store, &self.name).await?;
+        if self.wait && connection.state == ConnectionState::Paused {
+            return Err(Failure::Failed(format!(
+                "syncing {0}: it is paused, so nothing would happen; `lockstep connection resume {0}` comes first",
+                self.name
+            )));
+        }
         match &self.user {
             Some(user) => self.one_person(app, &store, &connection, user).await,
             None => self.everybody(app, &store, &connection).await,
