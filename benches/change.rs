@@ -16,7 +16,10 @@ async fn main() {
     let world = World::start().await;
     let (people, groups) = world.tenant.seed(changes, changes, &["Staff"]);
     world.map(&[RuleFor { group: groups[0], order: 10, kind: Kind::Employee, role: "Technician" }]).await;
-    println!("{:>16} {:>10} {:>10} {:>10}   of {changes} changes of one person each, one after the other", "Graph answers in", "p50 ms", "p90 ms", "p99 ms");
+    println!(
+        "{:>16} {:>10} {:>10} {:>10}   of {changes} changes of one person each, one after the other",
+        "Graph answers in", "p50 ms", "p90 ms", "p99 ms"
+    );
     for latency in [0, 50] {
         world.simulator.set_latency(Duration::from_millis(latency));
         let mut milliseconds = Vec::new();

@@ -25,8 +25,14 @@ fn main() {
         #[expect(clippy::cast_precision_loss)]
         resident.push(kib as f64 / 1024.0);
     }
-    println!("start to the first answer of the receiver: {:.0} ms (median of {STARTS}, on an empty folder)", median(&mut starts));
-    println!("memory at rest, everything in one process: {:.1} MiB (median of {STARTS}, 5 s after the start)", median(&mut resident));
+    println!(
+        "start to the first answer of the receiver: {:.0} ms (median of {STARTS}, on an empty folder)",
+        median(&mut starts)
+    );
+    println!(
+        "memory at rest, everything in one process: {:.1} MiB (median of {STARTS}, 5 s after the start)",
+        median(&mut resident)
+    );
 }
 
 fn start_and_weigh(binary: &Path, folder: &Path) -> (Duration, u64) {

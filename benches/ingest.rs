@@ -37,8 +37,13 @@ async fn main() {
     let parts = open_parts(folder.path(), &SimClock::real(), limits).await;
     let endpoint = subscribed(&parts).await;
     let bare = bare::serve().await.expect("a free port");
-    println!("{CONNECTIONS} connections, {seconds} s each, median of {REPETITIONS}; load, reference and receiver share the cores");
-    println!("{:>10} {:>14} {:>14} {:>7} {:>10} {:>10} {:>6}", "items/POST", "bare POST/s", "ours POST/s", "share", "p50 ms", "p99 ms", "lost");
+    println!(
+        "{CONNECTIONS} connections, {seconds} s each, median of {REPETITIONS}; load, reference and receiver share the cores"
+    );
+    println!(
+        "{:>10} {:>14} {:>14} {:>7} {:>10} {:>10} {:>6}",
+        "items/POST", "bare POST/s", "ours POST/s", "share", "p50 ms", "p99 ms", "lost"
+    );
     for items in [1, 10] {
         measure(&parts, bare, &endpoint, items, length).await;
     }
@@ -52,7 +57,8 @@ async fn measure(parts: &Parts, bare: SocketAddr, endpoint: &Endpoint, items: us
     let before = parts.queue.depth().await.expect("the queue answers").messages;
     for _ in 0..REPETITIONS {
         let reference = load::run(bare, CONNECTIONS, length, request.clone()).await.expect("the reference answers");
-        let seen = load::run(parts.receiver.addr, CONNECTIONS, length, request.clone()).await.expect("the receiver answers");
+        let seen =
+            load::run(parts.receiver.addr, CONNECTIONS, length, request.clone()).await.expect("the receiver answers");
         bares.push(reference.rate());
         ours.push(seen.rate());
         shares.push(seen.rate() / reference.rate());
@@ -90,7 +96,8 @@ async fn subscribed(parts: &Parts) -> Endpoint {
     let connection = parts.store.add_connection(connection).await.expect("a connection");
     let client_state = Uuid::new_v4().to_string();
     let secret = SecretString::from(client_state.clone());
-    let intent = parts.store.open_subscription_intent(connection.id, Resource::Users, &secret).await.expect("an intent");
+    let intent =
+        parts.store.open_subscription_intent(connection.id, Resource::Users, &secret).await.expect("an intent");
     let subscription = Uuid::new_v4();
     let until = parts.store.now() + Duration::from_secs(86_400);
     parts.store.activate_subscription(intent, subscription, until, until).await.expect("a subscription");

@@ -17,7 +17,10 @@ async fn main() {
     world.simulator.set_latency(Duration::from_millis(50));
     let rule = RuleFor { group: groups[0], order: 10, kind: Kind::Employee, role: "Technician" };
     world.put_in_force(&[rule]).await;
-    println!("{:>12} {:>10} {:>10} {:>10} {:>10} {:>14} {:>12}", "sync", "people", "created", "seconds", "people/s", "Graph requests", "peak RSS");
+    println!(
+        "{:>12} {:>10} {:>10} {:>10} {:>10} {:>14} {:>12}",
+        "sync", "people", "created", "seconds", "people/s", "Graph requests", "peak RSS"
+    );
     for name in ["first", "again"] {
         let task = world.sync().await;
         let seconds = task.finished_at.map_or(0.0, |at| at.since(task.created_at).as_secs_f64());
@@ -25,7 +28,10 @@ async fn main() {
         let rate = task.progress.users as f64 / seconds;
         println!(
             "{name:>12} {:>10} {:>10} {seconds:>10.2} {rate:>10.0} {:>14} {:>12}",
-            task.progress.users, task.progress.created, task.progress.graph_requests, peak_memory(),
+            task.progress.users,
+            task.progress.created,
+            task.progress.graph_requests,
+            peak_memory(),
         );
     }
     world.stop().await;

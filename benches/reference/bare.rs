@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::routing::post;
-use axum::Router;
 use serde::Deserialize;
 
 /// The body as a minimal receiver would read it.

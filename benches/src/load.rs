@@ -95,5 +95,8 @@ async fn exchange(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<u16
         }
         filled += read;
     }
-    std::str::from_utf8(&answer[9..12]).ok().and_then(|code| code.parse().ok()).ok_or(std::io::ErrorKind::InvalidData.into())
+    std::str::from_utf8(&answer[9..12])
+        .ok()
+        .and_then(|code| code.parse().ok())
+        .ok_or(std::io::ErrorKind::InvalidData.into())
 }

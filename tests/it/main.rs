@@ -3,4 +3,6 @@
 mod economy;
 mod flow;
 mod forged;
+mod history;
 mod layering;
+mod lossy;

@@ -1,4 +1,9 @@
-//! What the flow tests share: the story's company.
+//! What the tests of the whole share: the story's company, chance that repeats itself, and the reference model.
+
+mod chance;
+pub mod model;
+
+pub use chance::Chance;
 
 use lockstep_core::record::{Kind, Reason, Record, Status};
 use lockstep_testkit::{RuleFor, World};

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use lockstep_queue::{Depth, Queue};
-use lockstep_store::Store;
+use lockstep_store::{Connection, ConnectionState, Store};
 use metrics::gauge;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
@@ -49,6 +49,9 @@ struct Readiness {
     store: &'static str,
     queue: &'static str,
     worker: &'static str,
+    /// G-21: `stale` when some connection's last complete delta run is older than `t_missed`. It works all the same, so
+    /// that this makes nobody unready.
+    connections: &'static str,
 }
 
 impl HealthListener {
@@ -133,13 +136,24 @@ impl Health {
         let store = matches!(alive, Ok(Ok(_)));
         let worker = !self.expects_worker || matches!(alive, Ok(Ok(alive)) if alive > 0);
         let queue = self.queue_depth().await.is_some();
+        let connections = if self.any_stale().await { "stale" } else { "fresh" };
         let word = |up: bool| if up { "up" } else { "down" };
         let readiness = Readiness {
             store: word(store),
             queue: word(queue),
             worker: if self.expects_worker { word(worker) } else { "not here" },
+            connections,
         };
         (store && worker && queue, readiness)
+    }
+
+    async fn any_stale(&self) -> bool {
+        let Ok(Ok(connections)) = tokio::time::timeout(ANSWER_WITHIN, self.store.list_connections()).await else {
+            return false;
+        };
+        let (now, timing) = (self.store.now(), self.store.timing());
+        let runs = |connection: &&Connection| connection.state != ConnectionState::Paused;
+        connections.iter().filter(runs).any(|connection| connection.is_stale(now, timing))
     }
 
     async fn queue_depth(&self) -> Option<Depth> {

@@ -104,7 +104,7 @@ impl GraphClient {
 
     /// Sends a request: once, and once more with a new token when Graph answers 401 (FA-14).
     pub(crate) async fn send(&self, call: &'static Call, request: Outgoing<'_>) -> Result<Reply, GraphError> {
-        self.shared.gate.admit(call.name, Instant::now())?;
+        let _admitted = self.shared.gate.admit(call.name, Instant::now())?;
         let tokens = &self.shared.tokens;
         let mut token = tokens.current().await?;
         let mut answer = self.attempt(call, &request, &token).await?;

@@ -16,12 +16,12 @@ const PROBE_LIMIT: Duration = Duration::from_secs(20);
 const LONGEST_OWN_PAUSE: Duration = Duration::from_secs(60);
 
 /// Pause and breaker of one connection.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Gate {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     paused_until: Option<Instant>,
     throttled_in_a_row: u32,
@@ -29,9 +29,17 @@ struct State {
     resting_until: Option<Instant>,
 }
 
+/// The right to send one call.
+#[derive(Debug)]
+pub(crate) struct Admitted<'a> {
+    gate: &'a Gate,
+    /// Of the probe: until when the others wait for it.
+    awaited_until: Option<Instant>,
+}
+
 impl Gate {
     /// Lets a call through, or says how long to wait. Requests during a pause count against us [THR25].
-    pub fn admit(&self, call: &'static str, now: Instant) -> Result<(), GraphError> {
+    pub fn admit(&self, call: &'static str, now: Instant) -> Result<Admitted<'_>, GraphError> {
         let mut state = self.state();
         if let Some(retry_after) = remaining(state.paused_until, now) {
             return Err(GraphError::Throttled { call, retry_after });
@@ -39,11 +47,13 @@ impl Gate {
         if let Some(retry_after) = remaining(state.resting_until, now) {
             return Err(GraphError::Resting { call, retry_after });
         }
+        let mut awaited_until = None;
         if state.resting_until.is_some() {
             // This call is the probe; the others wait until it has come back.
-            state.resting_until = Some(now + PROBE_LIMIT);
+            awaited_until = Some(now + PROBE_LIMIT);
+            state.resting_until = awaited_until;
         }
-        Ok(())
+        Ok(Admitted { gate: self, awaited_until })
     }
 
     /// Graph answered sensibly.
@@ -86,6 +96,16 @@ impl Gate {
     }
 }
 
+impl Drop for Admitted<'_> {
+    /// A probe that was called off before it learnt anything lets the next call probe at once.
+    fn drop(&mut self) {
+        let mut state = self.gate.state();
+        if self.awaited_until.is_some() && state.resting_until == self.awaited_until {
+            state.resting_until = Some(Instant::now());
+        }
+    }
+}
+
 fn remaining(until: Option<Instant>, now: Instant) -> Option<Duration> {
     until.map(|until| until.saturating_duration_since(now)).filter(|left| !left.is_zero())
 }
@@ -114,8 +134,9 @@ mod tests {
         let (gate, start) = (Gate::default(), Instant::now());
         assert_eq!(gate.throttled(asked(10), start), Duration::from_secs(10));
         let left = Duration::from_secs(1);
-        assert_eq!(gate.admit(CALL, after(start, 9)), Err(GraphError::Throttled { call: CALL, retry_after: left }));
-        assert_eq!(gate.admit(CALL, after(start, 10)), Ok(()));
+        let refused = gate.admit(CALL, after(start, 9)).err();
+        assert_eq!(refused, Some(GraphError::Throttled { call: CALL, retry_after: left }));
+        assert!(gate.admit(CALL, after(start, 10)).is_ok());
     }
 
     #[test]
@@ -147,28 +168,38 @@ mod tests {
     fn fa12_five_failures_open_the_breaker_and_one_probe_closes_it() {
         let (gate, start) = (Gate::default(), Instant::now());
         (0..4).for_each(|_| gate.failed(start));
-        assert_eq!(gate.admit(CALL, start), Ok(()));
+        assert!(gate.admit(CALL, start).is_ok());
         gate.failed(start);
         assert!(matches!(gate.admit(CALL, start), Err(GraphError::Resting { .. })));
         let later = after(start, 1);
-        assert_eq!(gate.admit(CALL, later), Ok(()), "the probe");
+        let probe = gate.admit(CALL, later).expect("the probe");
         assert!(matches!(gate.admit(CALL, later), Err(GraphError::Resting { .. })), "nobody beside the probe");
         gate.answered(later);
-        assert_eq!(gate.admit(CALL, later), Ok(()));
+        drop(probe);
+        assert!(gate.admit(CALL, later).is_ok());
     }
 
     #[test]
     fn fa12_a_long_outage_is_probed_every_30_seconds() {
         let (gate, start) = (Gate::default(), Instant::now());
         (0..100).for_each(|_| gate.failed(start));
-        assert_eq!(gate.admit(CALL, start), Err(GraphError::Resting { call: CALL, retry_after: LONGEST_REST }));
+        let refused = gate.admit(CALL, start).err();
+        assert_eq!(refused, Some(GraphError::Resting { call: CALL, retry_after: LONGEST_REST }));
     }
 
     #[test]
-    fn fa12_a_probe_whose_caller_vanished_does_not_close_the_gate_for_ever() {
+    fn fa12_a_probe_that_never_comes_back_does_not_close_the_gate_for_ever() {
         let (gate, start) = (Gate::default(), Instant::now());
         (0..5).for_each(|_| gate.failed(start));
-        assert_eq!(gate.admit(CALL, after(start, 1)), Ok(()));
-        assert_eq!(gate.admit(CALL, after(start, 1) + PROBE_LIMIT), Ok(()));
+        let _lost = gate.admit(CALL, after(start, 1)).expect("the probe");
+        assert!(gate.admit(CALL, after(start, 1) + PROBE_LIMIT).is_ok());
+    }
+
+    #[test]
+    fn fa12_a_probe_that_was_called_off_lets_the_next_call_probe_at_once() {
+        let (gate, start) = (Gate::default(), Instant::now());
+        (0..5).for_each(|_| gate.failed(start));
+        drop(gate.admit(CALL, after(start, 1)).expect("the probe"));
+        assert!(gate.admit(CALL, after(start, 1)).is_ok());
     }
 }

@@ -11,11 +11,13 @@ use crate::db::{Store, Tx};
 use crate::error::StoreError;
 use crate::sql::{Row, Sql, sql};
 
-const COLUMNS: &str = "SELECT connection_id, round, link, taken_at, expired_at, step, next_link, started_at, pages, told,
+const COLUMNS: &str =
+    "SELECT connection_id, round, link, taken_at, expired_at, step, next_link, started_at, pages, told,
     refused, covered_at, completed_at FROM delta_link WHERE connection_id = $1";
 const CHECKPOINT: &str = "UPDATE delta_link SET next_link = $4, started_at = $5, pages = $6, told = $7, refused = $8,
     step = step + 1 WHERE connection_id = $1 AND round = $2 AND step = $3";
-const COMPLETE: &str = "UPDATE delta_link SET link = $4, taken_at = $5, covered_at = $5, completed_at = $6, next_link = NULL,
+const COMPLETE: &str =
+    "UPDATE delta_link SET link = $4, taken_at = $5, covered_at = $5, completed_at = $6, next_link = NULL,
     started_at = NULL, pages = 0, told = 0, refused = 0, step = step + 1
     WHERE connection_id = $1 AND round = $2 AND step = $3";
 const ABANDON: &str = "UPDATE delta_link SET next_link = NULL, started_at = NULL, pages = 0, told = 0, refused = 0,
@@ -23,7 +25,8 @@ const ABANDON: &str = "UPDATE delta_link SET next_link = NULL, started_at = NULL
 const EXPIRE: &str = "UPDATE delta_link SET expired_at = coalesce(expired_at, $4), next_link = NULL, started_at = NULL,
     pages = 0, told = 0, refused = 0, step = step + 1 WHERE connection_id = $1 AND round = $2 AND step = $3";
 // A link that works goes on without a gap: a newer one would jump over what it has still to tell.
-const RENEW: &str = "INSERT INTO delta_link (connection_id, round, link, taken_at, step, pages, told, refused, covered_at,
+const RENEW: &str =
+    "INSERT INTO delta_link (connection_id, round, link, taken_at, step, pages, told, refused, covered_at,
     completed_at) VALUES ($1, $2, $3, $4, 1, 0, 0, 0, $4, $5)
     ON CONFLICT (connection_id, round) DO UPDATE SET link = excluded.link, taken_at = excluded.taken_at,
     expired_at = NULL, covered_at = excluded.covered_at, completed_at = excluded.completed_at, next_link = NULL,

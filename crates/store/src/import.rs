@@ -35,8 +35,7 @@ pub struct ImportOutcome {
 const INSERT_RECORDS: &str = "INSERT INTO record (id, realm, kind, status, reasons, role, permissions, email, email_key, \
      username, username_key, display_name, fields, host_id, privileged, in_use, created_at, updated_at) VALUES ";
 
-const INSERT_HISTORY: &str =
-    "INSERT INTO history (id, connection_id, record_id, at, trigger, changes, source) VALUES ";
+const INSERT_HISTORY: &str = "INSERT INTO history (id, connection_id, record_id, at, trigger, changes, source) VALUES ";
 
 impl Store {
     /// Imports people into the connection's realm, in transactions of at most 200 lines. An import that breaks off may
@@ -61,10 +60,7 @@ impl Store {
                         fresh.push(line);
                     }
                     Verdict::Unchanged => outcome.unchanged += 1,
-                    Verdict::Refuse(why) => outcome.refused.push(RefusedLine {
-                        line: line.line,
-                        why,
-                    }),
+                    Verdict::Refuse(why) => outcome.refused.push(RefusedLine { line: line.line, why }),
                 }
             }
             tx.insert_imported(connection, &fresh).await?;
@@ -76,49 +72,23 @@ impl Store {
 }
 
 impl Tx {
-    async fn insert_imported(
-        &mut self,
-        connection: &Connection,
-        lines: &[&ImportedRecord],
-    ) -> Result<(), StoreError> {
+    async fn insert_imported(&mut self, connection: &Connection, lines: &[&ImportedRecord]) -> Result<(), StoreError> {
         if lines.is_empty() {
             return Ok(());
         }
         let now = self.now();
-        let fresh: Vec<(RecordId, &ImportedRecord)> = lines
-            .iter()
-            .map(|line| (RecordId(Uuid::now_v7()), *line))
-            .collect();
-        self.run(
-            sql(INSERT_RECORDS).rows(
-                fresh
-                    .iter()
-                    .map(|(id, line)| record_row(*id, line, connection, now)),
-            ),
-        )
-        .await?;
-        self.run(
-            sql(INSERT_HISTORY).rows(
-                fresh
-                    .iter()
-                    .map(|(id, line)| history_row(*id, line, connection, now)),
-            ),
-        )
-        .await?;
-        let audit: Vec<AuditEntry> = fresh
-            .iter()
-            .map(|(id, line)| audit_entry(*id, line, connection))
-            .collect();
+        let fresh: Vec<(RecordId, &ImportedRecord)> =
+            lines.iter().map(|line| (RecordId(Uuid::now_v7()), *line)).collect();
+        self.run(sql(INSERT_RECORDS).rows(fresh.iter().map(|(id, line)| record_row(*id, line, connection, now))))
+            .await?;
+        self.run(sql(INSERT_HISTORY).rows(fresh.iter().map(|(id, line)| history_row(*id, line, connection, now))))
+            .await?;
+        let audit: Vec<AuditEntry> = fresh.iter().map(|(id, line)| audit_entry(*id, line, connection)).collect();
         self.audit_all(&audit).await
     }
 }
 
-fn record_row(
-    id: RecordId,
-    line: &ImportedRecord,
-    connection: &Connection,
-    now: Timestamp,
-) -> Vec<Bind> {
+fn record_row(id: RecordId, line: &ImportedRecord, connection: &Connection, now: Timestamp) -> Vec<Bind> {
     vec![
         id.into(),
         connection.realm.as_str().into(),
@@ -141,12 +111,7 @@ fn record_row(
     ]
 }
 
-fn history_row(
-    id: RecordId,
-    line: &ImportedRecord,
-    connection: &Connection,
-    now: Timestamp,
-) -> Vec<Bind> {
+fn history_row(id: RecordId, line: &ImportedRecord, connection: &Connection, now: Timestamp) -> Vec<Bind> {
     vec![
         Uuid::now_v7().into(),
         connection.id.into(),
@@ -168,23 +133,12 @@ fn changes(line: &ImportedRecord) -> Vec<Value> {
         ("display_name", &line.display_name),
         ("host_id", &line.host_id),
     ];
-    after.extend(
-        texts
-            .into_iter()
-            .filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?)))),
-    );
+    after.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?)))));
     if !line.permissions.is_empty() {
         after.push(("permissions".to_owned(), json!(line.permissions)));
     }
-    after.extend(
-        line.fields
-            .iter()
-            .map(|(name, value)| (format!("fields.{name}"), value.clone())),
-    );
-    after
-        .into_iter()
-        .map(|(field, after)| json!({ "field": field, "before": null, "after": after }))
-        .collect()
+    after.extend(line.fields.iter().map(|(name, value)| (format!("fields.{name}"), value.clone())));
+    after.into_iter().map(|(field, after)| json!({ "field": field, "before": null, "after": after })).collect()
 }
 
 fn audit_entry(id: RecordId, line: &ImportedRecord, connection: &Connection) -> AuditEntry {

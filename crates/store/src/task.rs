@@ -1,5 +1,7 @@
 //! Longer work in steps with checkpoints: full syncs, group listings, delta rounds, and the comparisons that follow them.
 
+mod owed;
+
 use lockstep_core::{ConnectionId, ObjectId, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,11 +27,6 @@ const CLAIM: &str = "UPDATE task SET lease_owner = $1, lease_until = $2, attempt
        AND c.state <> 'paused' AND (c.next_try_at IS NULL OR c.next_try_at <= $3)
      ORDER BY t.due_at, t.id LIMIT 1)
     RETURNING id, connection_id, kind, object_id, state, checkpoint, progress, due_at, attempts, reason, created_at, finished_at";
-const LOOKUP_OPEN: &str = "SELECT id FROM task WHERE connection_id = $1 AND kind = $2 AND state = 'due' LIMIT 1";
-const ASKED_SINCE: &str = "SELECT id FROM task WHERE connection_id = $1 AND kind = $2 AND created_at > $3 LIMIT 1";
-// A listing soon after another is followed by the same relist.
-const RELIST_OWED: &str = "SELECT id FROM task WHERE connection_id = $1 AND kind = 'relist' AND state = 'due'
-    AND (object_id = $2 OR (object_id IS NULL AND $2 IS NULL)) AND due_at > $3 AND due_at <= $4 LIMIT 1";
 const EXTEND: &str = "UPDATE task SET lease_until = $3 WHERE id = $1 AND lease_owner = $2";
 const CHECKPOINT: &str = "UPDATE task SET checkpoint = $2, progress = $3, attempts = 0 WHERE id = $1 AND state = 'due'";
 const FINISH: &str =
@@ -41,12 +38,6 @@ const FAIL: &str =
     "UPDATE task SET state = 'failed', reason = $2, finished_at = $3, lease_owner = NULL, lease_until = NULL
     WHERE id = $1 AND state = 'due'";
 const FIRST_SYNC: &str = "UPDATE connection SET first_sync_at = coalesce(first_sync_at, $2) WHERE id = $1";
-const CLOSE_GAP: &str = "UPDATE connection SET gap_since = NULL WHERE id = $1 AND gap_since <= $2";
-const SETTLE_CATCH_UP: &str = "UPDATE event SET status = 'applied', settled_at = $3
-    WHERE connection_id = $1 AND kind = 'catch_up' AND status = 'waiting' AND received_at <= $2";
-
-/// A relist that is owed within the last fifth of the span counts for a later listing too.
-const RELIST_JOINS: u32 = 5;
 
 /// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +66,9 @@ impl TaskKind {
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::FullSync, Self::ListGroup, Self::Delta, Self::Relist, Self::DailyCompare].into_iter().find(|kind| kind.as_str() == word)
+        [Self::FullSync, Self::ListGroup, Self::Delta, Self::Relist, Self::DailyCompare]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
     }
 }
 
@@ -217,15 +210,6 @@ impl Store {
         self.claim_task_of("listing", worker).await
     }
 
-    /// Whether such a task waits or is under way.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn owes_task(&self, connection: ConnectionId, kind: TaskKind) -> Result<bool, StoreError> {
-        let open = self.one("owes_task", sql(LOOKUP_OPEN).bind(connection).bind(kind.as_str())).await?;
-        Ok(open.is_some())
-    }
-
     async fn claim_task_of(&self, which: &'static str, worker: Uuid) -> Result<Option<Task>, StoreError> {
         let mut tx = self.begin("claim_task").await?;
         let now = tx.now();
@@ -328,46 +312,6 @@ impl Tx {
     pub async fn finish_task(&mut self, task: &Task, progress: &SyncProgress) -> Result<(), StoreError> {
         let now = self.now();
         self.run_while_due(sql(FINISH).bind(task.id).bind(Bind::json(progress)).bind(now)).await
-    }
-
-    /// Everything that changed before `covered_at` was seen: a gap known by then is closed, and what waited for it is
-    /// applied.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn close_gap(&mut self, connection: ConnectionId, covered_at: Timestamp) -> Result<(), StoreError> {
-        let now = self.now();
-        self.run(sql(CLOSE_GAP).bind(connection).bind(covered_at)).await?;
-        self.run(sql(SETTLE_CATCH_UP).bind(connection).bind(covered_at).bind(now)).await?;
-        Ok(())
-    }
-
-    /// Whether such a task was asked for after this time, finished or not.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn task_asked_since(
-        &mut self,
-        connection: ConnectionId,
-        kind: TaskKind,
-        since: Timestamp,
-    ) -> Result<bool, StoreError> {
-        Ok(self.one(sql(ASKED_SINCE).bind(connection).bind(kind.as_str()).bind(since)).await?.is_some())
-    }
-
-    /// What was just listed, one group or all, is listed again after each span of `relist`.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn owe_relists(&mut self, connection: ConnectionId, group: Option<ObjectId>) -> Result<(), StoreError> {
-        for span in self.timing().relist {
-            let due_at = self.now() + span;
-            let owed = sql(RELIST_OWED).bind(connection).bind(group);
-            if self.one(owed.bind(due_at - span / RELIST_JOINS).bind(due_at)).await?.is_none() {
-                self.insert_task(connection, TaskKind::Relist, group, due_at).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Every mapped group has been seen once.

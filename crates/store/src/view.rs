@@ -35,9 +35,7 @@ impl Sql {
 
     /// Adds the order and the limit of a page.
     fn page(self, order: &str, limit: usize) -> Self {
-        self.push(order)
-            .push(" LIMIT ")
-            .value(i64::try_from(limit).unwrap_or(i64::MAX))
+        self.push(order).push(" LIMIT ").value(i64::try_from(limit).unwrap_or(i64::MAX))
     }
 }
 

@@ -6,6 +6,7 @@
 //! Invariant: nothing here sleeps to let something happen; waiting is for a condition, with a deadline.
 
 mod parts;
+mod process;
 mod world;
 
 pub use parts::{Parts, graph_settings, open_parts};

@@ -24,6 +24,11 @@ pub struct Parts {
 
 /// Opens (or opens again) the installation in this folder; its time is the given clock's.
 pub async fn open_parts(folder: &Path, clock: &SimClock, limits: Limits) -> Parts {
+    open_parts_at(folder, clock, limits, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+}
+
+/// The same, with the receiver at this address.
+pub(crate) async fn open_parts_at(folder: &Path, clock: &SimClock, limits: Limits, bind: SocketAddr) -> Parts {
     let followed = clock.clone();
     let config = StoreConfig {
         url: format!("sqlite://{}", folder.join("lockstep.db").display()),
@@ -34,7 +39,6 @@ pub async fn open_parts(folder: &Path, clock: &SimClock, limits: Limits) -> Part
     let store = Store::open(config).await.expect("the store opens");
     let queue = Queue::open(&QueueUrl::Embedded(folder.join("queue.db"))).await.expect("the queue opens");
     store.remember_queue(queue.generation()).await.expect("the store knows its queue");
-    let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let receiver = Receiver::start(ReceiverConfig { bind, limits }, store.clone(), queue.clone(), store.clock().clone());
     let receiver = receiver.await.expect("the receiver starts");
     Parts { store, queue, receiver }

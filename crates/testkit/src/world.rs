@@ -1,5 +1,6 @@
 //! One simulated company, connected.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use lockstep_core::field::FieldMap;
@@ -8,24 +9,28 @@ use lockstep_core::rule::Rule;
 use lockstep_core::settings::{Defaults, Settings};
 use lockstep_core::{ObjectId, TaskId, Timestamp};
 use lockstep_queue::Queue;
-use lockstep_receiver::{Limits, RunningReceiver};
 use lockstep_simulator::{NewGroup, NewUser, SimClock, Simulator, SimulatorConfig, Tenant};
 use lockstep_store::view::record::{RecordFilter, RecordView};
 use lockstep_store::{
     Connection, NewConnection, NewCredential, People, Store, SubscriptionStatus, TaskState, TaskView,
 };
-use lockstep_worker::{RunningWorker, WorkerConfig};
+use lockstep_worker::WorkerConfig;
 use secrecy::SecretString;
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use url::Url;
 use uuid::Uuid;
 
-use crate::parts::{graph_settings, open_parts};
+use crate::parts::graph_settings;
+use crate::process::Process;
 
 /// What does not happen in this time is a failure.
 const DEADLINE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Looks in a row without any news that count as quiet: loops that were woken have looked by then, and items that came
+/// together have been sent.
+const CALM_WHEN_IDLE: u32 = 4;
+const CALM_WHEN_SENDING: u32 = 10;
 
 /// A rule in short: who is in this group is that.
 pub struct RuleFor {
@@ -53,36 +58,40 @@ pub struct World {
     pub queue: Queue,
     /// The connection, as it was when it was added.
     pub connection: Connection,
-    receiver: Option<RunningReceiver>,
     public_url: Url,
-    worker: Option<RunningWorker>,
+    process: Option<Process>,
     folder: TempDir,
 }
 
 impl World {
     /// A tenant without people, connected; the worker is running, there are no rules yet.
     pub async fn start() -> Self {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(folder, SimulatorConfig::default()).await
+    }
+
+    /// The same for many in a row: the files lie in memory where there is such a folder, chance starts at the seed, and
+    /// the clock stands still until somebody moves it. Wait with [`World::quiet`].
+    pub async fn start_standing(seed: u64) -> Self {
         let clock = SimClock::real();
-        let config = SimulatorConfig { clock: clock.clone(), ..SimulatorConfig::default() };
+        clock.set_scale(0.0);
+        let in_memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::start_in(in_memory.expect("a temporary folder"), SimulatorConfig { clock, seed, ..SimulatorConfig::default() })
+            .await
+    }
+
+    async fn start_in(folder: TempDir, config: SimulatorConfig) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let clock = config.clock.clone();
         let simulator = Simulator::start(config).await.expect("the simulator starts");
         let tenant = simulator.tenant();
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let parts = open_parts(folder.path(), &clock, Limits::default()).await;
-        let connection = parts.store.add_connection(wanted(&tenant)).await.expect("the connection is added");
-        let public_url = Url::parse(&format!("http://{}", parts.receiver.addr)).expect("an address is a URL");
-        let mut world = Self {
-            simulator,
-            tenant,
-            clock,
-            store: parts.store,
-            queue: parts.queue,
-            connection,
-            receiver: Some(parts.receiver),
-            public_url,
-            worker: None,
-            folder,
-        };
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let process = Process::start(folder.path(), &clock, anywhere).await;
+        let (store, queue) = (process.store.clone(), process.queue.clone());
+        let connection = store.add_connection(wanted(&tenant)).await.expect("the connection is added");
+        let public_url = Url::parse(&format!("http://{}", process.addr())).expect("an address is a URL");
+        let process = Some(process);
+        let mut world = Self { simulator, tenant, clock, store, queue, connection, public_url, process, folder };
         world.start_worker();
         world
     }
@@ -94,14 +103,23 @@ impl World {
             public_url: Some(self.public_url.clone()),
             ..WorkerConfig::default()
         };
-        self.worker = Some(lockstep_worker::start(config, self.store.clone(), self.queue.clone()));
+        self.process.as_mut().expect("the process lives").start_worker(config);
     }
 
     /// Stops the worker: hints wait in the queue.
     pub async fn stop_worker(&mut self) {
-        if let Some(worker) = self.worker.take() {
-            worker.stop().await;
-        }
+        self.process.as_mut().expect("the process lives").stop_worker().await;
+    }
+
+    /// Ends worker, receiver and queue wherever they are, as kill -9 does, and starts them anew on the same files and at
+    /// the same address.
+    pub async fn crash_worker(&mut self) {
+        let addr = self.process.as_ref().expect("the process lives").addr();
+        drop(self.process.take());
+        let process = Process::start(self.folder.path(), &self.clock, addr).await;
+        (self.store, self.queue) = (process.store.clone(), process.queue.clone());
+        self.process = Some(process);
+        self.start_worker();
     }
 
     /// Where the receiver listens.
@@ -202,9 +220,54 @@ impl World {
         depth.messages == 0 && in_hand == 0 && later(next) && later(next_again)
     }
 
+    /// Waits until nothing more happens unless the clock moves. Notifications that wait for a retry, or were delayed,
+    /// may be left.
+    pub async fn quiet(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        self.wake();
+        let (mut before, mut calm) = (self.traffic(), 0);
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let traffic = self.traffic();
+            calm = if traffic == before && self.nothing_due().await { calm + 1 } else { 0 };
+            before = traffic;
+            let idle = timeout(Duration::ZERO, self.simulator.deliveries_idle()).await.is_ok();
+            if calm >= if idle { CALM_WHEN_IDLE } else { CALM_WHEN_SENDING } {
+                return;
+            }
+            assert!(Instant::now() < deadline, "work is left over after {DEADLINE:?}: {}", self.left_over().await);
+        }
+    }
+
+    async fn left_over(&self) -> String {
+        let (depth, next) = (self.queue.depth().await.map(|depth| depth.messages), self.store.next_due_at().await);
+        let (in_hand, now) = (self.store.work_in_hand().await, self.store.now());
+        let connection = self.connection_now().await;
+        let (state, reason) = (connection.state, connection.reason);
+        format!("queue {depth:?}, in hand {in_hand:?}, next {next:?}, now {now:?}, {state:?} {reason:?}, traffic {:?}", self.traffic())
+    }
+
+    /// What passed between Microsoft and us so far.
+    fn traffic(&self) -> (u64, u64, u64) {
+        let counters = self.simulator.counters();
+        (counters.total_requests, counters.notifications.posts, counters.notifications.delivered)
+    }
+
+    async fn nothing_due(&self) -> bool {
+        let depth = self.queue.depth().await.expect("the queue answers");
+        let in_hand = self.store.work_in_hand().await.expect("the store answers");
+        let next = self.store.next_due_at().await.expect("the store answers");
+        depth.messages == 0 && in_hand == 0 && next.is_none_or(|at| at > self.store.now())
+    }
+
+    fn wake(&self) {
+        self.process.as_ref().expect("the process lives").wake();
+    }
+
     /// Lets simulated time pass, and everything that falls due in it happen.
     pub async fn pass(&self, span: Duration) {
         self.clock.advance(span);
+        self.wake();
         self.settle().await;
     }
 
@@ -229,12 +292,9 @@ impl World {
 
     /// Stops everything and waits for it.
     pub async fn stop(mut self) {
-        self.stop_worker().await;
-        if let Some(receiver) = self.receiver.take() {
-            receiver.stop().await;
+        if let Some(process) = self.process.take() {
+            process.stop().await;
         }
-        self.queue.close().await;
-        self.store.close().await;
         self.simulator.stop().await;
     }
 }

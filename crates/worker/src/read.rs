@@ -43,11 +43,13 @@ struct Order {
 impl<'a> Reader<'a> {
     /// Reads one person by id, what is asked for concurrently.
     pub(crate) async fn person(&self, user: ObjectId, facets: Facets) -> Result<PersonRead, WorkerError> {
-        let (profile, membership) = futures::future::try_join(
+        // Neither is called off when the other fails: it may be the probe by which an outage ends (FA-12).
+        let (profile, membership) = futures::future::join(
             async { if facets.profile { self.profile(user).await.map(Some) } else { Ok(None) } },
             async { if facets.membership { self.membership(user, facets.direct_too).await } else { Ok(None) } },
         )
-        .await?;
+        .await;
+        let (profile, membership) = (profile?, membership?);
         let unexplained = facets.membership && membership.is_none() && profile.is_none();
         // Nobody's memberships can be read once they are deleted: the profile tells whether that is so.
         let profile = if unexplained { Some(self.profile(user).await?) } else { profile };

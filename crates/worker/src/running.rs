@@ -50,6 +50,12 @@ impl RunningWorker {
         }
     }
 
+    /// Somebody moved the store's clock by hand: what is due by it is looked for at once.
+    pub fn wake(&self) {
+        self.ctx.due.notify_one();
+        self.ctx.schedule.notify_one();
+    }
+
     /// Who this process is in leases.
     pub fn id(&self) -> Uuid {
         self.ctx.id

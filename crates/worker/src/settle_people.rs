@@ -145,9 +145,11 @@ impl Outcome {
     fn take_over(&mut self, later: Self) {
         self.plan.wait = later.plan.wait;
         self.person = later.person;
-        if later.result == PersonOutcome::Held {
-            self.result = later.result;
-        }
+        // The link's own wait was for this look.
+        self.result = match later.result {
+            PersonOutcome::Unchanged => PersonOutcome::Applied,
+            result => result,
+        };
     }
 }
 

@@ -139,7 +139,7 @@ impl Tx {
             let hinted = sql("SELECT object_id FROM due WHERE hinted_at >= ").value(since);
             let hinted = hinted.push(" AND connection_id = ").value(connection).push(" AND object_id IN ");
             let told = sql("SELECT o.object_id FROM event_object o JOIN event e ON e.id = o.event_id
-                WHERE e.received_at >= ")
+                WHERE e.message_id IS NOT NULL AND e.received_at >= ")
             .value(since);
             let told = told.push(" AND o.connection_id = ").value(connection).push(" AND o.object_id IN ");
             for query in [hinted, told] {

@@ -108,39 +108,26 @@ pub(super) struct KnownPeople {
 impl KnownPeople {
     pub(super) fn add(&mut self, known: Known) {
         let place = self.people.len();
-        self.by_host
-            .extend(known.person.host_id.clone().map(|key| (key, place)));
-        self.by_email
-            .extend(known.email_key.clone().map(|key| (key, place)));
-        self.by_username
-            .extend(known.username_key.clone().map(|key| (key, place)));
+        self.by_host.extend(known.person.host_id.clone().map(|key| (key, place)));
+        self.by_email.extend(known.email_key.clone().map(|key| (key, place)));
+        self.by_username.extend(known.username_key.clone().map(|key| (key, place)));
         self.people.push(known);
     }
 
     pub(super) fn judge(&self, line: &ImportedRecord) -> Verdict {
         let person = |place: Option<&usize>| place.and_then(|place| self.people.get(*place));
         let by_email = person(line.email_key().and_then(|key| self.by_email.get(&key)));
-        let by_username = person(
-            line.username_key()
-                .and_then(|key| self.by_username.get(&key)),
-        );
+        let by_username = person(line.username_key().and_then(|key| self.by_username.get(&key)));
         let same = match &line.host_id {
             Some(host_id) => person(self.by_host.get(host_id)),
-            None => by_email
-                .or(by_username)
-                .filter(|known| known.imported && known.person.host_id.is_none()),
+            None => by_email.or(by_username).filter(|known| known.imported && known.person.host_id.is_none()),
         };
         if let Some(known) = same {
             return again(known, line);
         }
         match (by_email, by_username) {
-            (Some(known), _) => Verdict::Refuse(format!(
-                "the e-mail address belongs to {} already",
-                known.called
-            )),
-            (None, Some(known)) => {
-                Verdict::Refuse(format!("the username belongs to {} already", known.called))
-            }
+            (Some(known), _) => Verdict::Refuse(format!("the e-mail address belongs to {} already", known.called)),
+            (None, Some(known)) => Verdict::Refuse(format!("the username belongs to {} already", known.called)),
             (None, None) => Verdict::Import,
         }
     }
@@ -164,30 +151,15 @@ impl Tx {
         connection: &Connection,
         lines: &[ImportedRecord],
     ) -> Result<KnownPeople, StoreError> {
-        let hosts: BTreeSet<String> = lines
-            .iter()
-            .filter_map(|line| line.host_id.clone())
-            .collect();
+        let hosts: BTreeSet<String> = lines.iter().filter_map(|line| line.host_id.clone()).collect();
         let emails: BTreeSet<String> = lines.iter().filter_map(ImportedRecord::email_key).collect();
-        let usernames: BTreeSet<String> = lines
-            .iter()
-            .filter_map(ImportedRecord::username_key)
-            .collect();
+        let usernames: BTreeSet<String> = lines.iter().filter_map(ImportedRecord::username_key).collect();
         let mut known = KnownPeople::default();
-        for (column, keys) in [
-            ("r.host_id", hosts),
-            ("r.email_key", emails),
-            ("r.username_key", usernames),
-        ] {
+        for (column, keys) in [("r.host_id", hosts), ("r.email_key", emails), ("r.username_key", usernames)] {
             if keys.is_empty() {
                 continue;
             }
-            let query = sql(KNOWN)
-                .value(connection.realm.as_str())
-                .push(" AND ")
-                .push(column)
-                .push(" IN ")
-                .list(keys);
+            let query = sql(KNOWN).value(connection.realm.as_str()).push(" AND ").push(column).push(" IN ").list(keys);
             for row in self.all(query).await? {
                 known.add(Known::from_row(&row)?);
             }

@@ -88,11 +88,7 @@ impl ImportedRecord {
                 Err(line) => refused.push(line),
             }
         }
-        if refused.is_empty() {
-            Ok(records)
-        } else {
-            Err(refused)
-        }
+        if refused.is_empty() { Ok(records) } else { Err(refused) }
     }
 
     /// Reads one line.
@@ -106,8 +102,8 @@ impl ImportedRecord {
         }
         let object: Map<String, Value> = serde_json::from_str(text)
             .map_err(|error| refuse(format!("not a JSON object (column {})", error.column())))?;
-        let mut record: Self = serde_json::from_value(Value::Object(object.clone()))
-            .map_err(|_| refuse(culprit(&object)))?;
+        let mut record: Self =
+            serde_json::from_value(Value::Object(object.clone())).map_err(|_| refuse(culprit(&object)))?;
         record.line = line;
         record.tidy();
         record.check().map_err(refuse)?;
@@ -126,17 +122,8 @@ impl ImportedRecord {
 
     /// Blank is absent, and nothing begins or ends in blanks.
     fn tidy(&mut self) {
-        for text in [
-            &mut self.email,
-            &mut self.username,
-            &mut self.display_name,
-            &mut self.host_id,
-            &mut self.role,
-        ] {
-            *text = text
-                .take()
-                .map(|text| text.trim().to_owned())
-                .filter(|text| !text.is_empty());
+        for text in [&mut self.email, &mut self.username, &mut self.display_name, &mut self.host_id, &mut self.role] {
+            *text = text.take().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         }
     }
 
@@ -154,11 +141,7 @@ impl ImportedRecord {
         for permission in &self.permissions {
             check_text("permissions", permission)?;
         }
-        if self
-            .email
-            .as_deref()
-            .is_some_and(|email| !is_address(email))
-        {
+        if self.email.as_deref().is_some_and(|email| !is_address(email)) {
             return Err("field `email` must be an e-mail address".to_owned());
         }
         if self.email.is_none() && self.username.is_none() && self.host_id.is_none() {
@@ -173,11 +156,7 @@ fn culprit(object: &Map<String, Value>) -> String {
     for (name, value) in object {
         let Some((_, expected)) = FIELDS.iter().find(|(known, _)| known == name) else {
             let known: Vec<&str> = FIELDS.iter().map(|(known, _)| *known).collect();
-            return format!(
-                "field `{}` is unknown; known are {}",
-                shortened(name),
-                known.join(", ")
-            );
+            return format!("field `{}` is unknown; known are {}", shortened(name), known.join(", "));
         };
         let mut alone = Map::from_iter([("kind".to_owned(), Value::from("employee"))]);
         alone.insert(name.clone(), value.clone());
@@ -189,10 +168,7 @@ fn culprit(object: &Map<String, Value>) -> String {
 }
 
 fn shortened(name: &str) -> String {
-    name.chars()
-        .filter(|letter| !letter.is_control())
-        .take(40)
-        .collect()
+    name.chars().filter(|letter| !letter.is_control()).take(40).collect()
 }
 
 fn check_text(name: &str, text: &str) -> Result<(), String> {
@@ -207,9 +183,7 @@ fn check_text(name: &str, text: &str) -> Result<(), String> {
 
 /// Only what could never match is refused: the address is compared, never written to.
 fn is_address(text: &str) -> bool {
-    let has_parts = text
-        .rsplit_once('@')
-        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    let has_parts = text.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
     has_parts && text.len() <= MAX_EMAIL && !text.contains(char::is_whitespace)
 }
 
@@ -228,22 +202,10 @@ mod tests {
     fn a_bad_line_is_named_with_its_field_and_never_with_its_value() {
         assert_eq!(why("{oops"), "line 7: not a JSON object (column 2)");
         assert_eq!(why(r#"["ada"]"#), "line 7: not a JSON object (column 0)");
-        assert_eq!(
-            why(r#"{"email":"a@b.example"}"#),
-            "line 7: field `kind` is missing: \"employee\" or \"contact\""
-        );
-        assert_eq!(
-            why(r#"{"kind":"boss"}"#),
-            "line 7: field `kind` must be \"employee\" or \"contact\""
-        );
-        assert_eq!(
-            why(r#"{"kind":"contact","in_use":"secret"}"#),
-            "line 7: field `in_use` must be true or false"
-        );
-        assert_eq!(
-            why(r#"{"kind":"contact","email":"nobody"}"#),
-            "line 7: field `email` must be an e-mail address"
-        );
+        assert_eq!(why(r#"{"email":"a@b.example"}"#), "line 7: field `kind` is missing: \"employee\" or \"contact\"");
+        assert_eq!(why(r#"{"kind":"boss"}"#), "line 7: field `kind` must be \"employee\" or \"contact\"");
+        assert_eq!(why(r#"{"kind":"contact","in_use":"secret"}"#), "line 7: field `in_use` must be true or false");
+        assert_eq!(why(r#"{"kind":"contact","email":"nobody"}"#), "line 7: field `email` must be an e-mail address");
         assert_eq!(
             why(r#"{"kind":"contact","email":" "}"#),
             "line 7: at least one of `email`, `username` and `host_id` is needed"
@@ -253,36 +215,20 @@ mod tests {
             "line 7: field `username` has a control character in it"
         );
         let unknown = why(r#"{"kind":"contact","root":true}"#);
-        assert!(
-            unknown.starts_with("line 7: field `root` is unknown; known are kind, email"),
-            "{unknown}"
-        );
+        assert!(unknown.starts_with("line 7: field `root` is unknown; known are kind, email"), "{unknown}");
     }
 
     #[test]
     fn a_file_is_refused_with_all_its_bad_lines_at_once() {
         let text = "{\"kind\":\"contact\",\"host_id\":\"1\"}\n\n{}\n{\"kind\":5}\n";
-        let refused = ImportedRecord::parse_file(text)
-            .map(|records| records.len())
-            .expect_err("two lines are bad");
-        assert_eq!(
-            refused.iter().map(|line| line.line).collect::<Vec<_>>(),
-            [3, 4]
-        );
+        let refused = ImportedRecord::parse_file(text).map(|records| records.len()).expect_err("two lines are bad");
+        assert_eq!(refused.iter().map(|line| line.line).collect::<Vec<_>>(), [3, 4]);
     }
 
     #[test]
     fn lines_are_counted_with_the_blank_ones_and_blank_texts_are_absent() {
-        let text =
-            "\u{feff}\n{\"kind\":\"employee\",\"host_id\":\" 7 \",\"email\":\"\",\"role\":null}\n";
+        let text = "\u{feff}\n{\"kind\":\"employee\",\"host_id\":\" 7 \",\"email\":\"\",\"role\":null}\n";
         let records = ImportedRecord::parse_file(text).expect("a good file");
-        assert_eq!(
-            (
-                records[0].line,
-                records[0].host_id.as_deref(),
-                records[0].email.as_deref()
-            ),
-            (2, Some("7"), None)
-        );
+        assert_eq!((records[0].line, records[0].host_id.as_deref(), records[0].email.as_deref()), (2, Some("7"), None));
     }
 }

@@ -16,8 +16,7 @@ use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
 
 const MISSING: &str = "SELECT user_id FROM membership
     WHERE connection_id = $1 AND group_id = $2 AND present AND ticket < $3 ORDER BY user_id";
-const COUNT: &str =
-    "SELECT count(*) AS people FROM membership WHERE connection_id = $1 AND group_id = $2 AND present";
+const COUNT: &str = "SELECT count(*) AS people FROM membership WHERE connection_id = $1 AND group_id = $2 AND present";
 // A nested group is in scope from now on; its name comes with its first own read.
 const NESTED: &str = " ON CONFLICT (connection_id, group_id) DO NOTHING";
 

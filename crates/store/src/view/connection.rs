@@ -83,11 +83,7 @@ pub struct ConnectionFilter<'a> {
 
 impl Default for ConnectionFilter<'_> {
     fn default() -> Self {
-        Self {
-            name: None,
-            limit: PAGE,
-            after: None,
-        }
+        Self { name: None, limit: PAGE, after: None }
     }
 }
 
@@ -105,10 +101,7 @@ const CONNECTIONS: &str = "SELECT c.id, c.name, c.tenant_id, c.domain, c.client_
 
 impl ConnectionView {
     fn from_row(row: &Row, now: Timestamp, t_missed: Duration) -> Result<Self, StoreError> {
-        let count = |column| {
-            row.get::<i64>(column)
-                .map(|count| u64::try_from(count).unwrap_or(0))
-        };
+        let count = |column| row.get::<i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
         let mut view = Self {
             name: row.get("name")?,
             tenant_id: ObjectId(row.get("tenant_id")?),
@@ -125,10 +118,7 @@ impl ConnectionView {
             next_try_at: row.maybe_at("next_try_at")?,
             last_notification_at: row.maybe_at("last_notification_at")?,
             last_delta_at: row.maybe_at("last_delta_at")?,
-            people: PeopleCount {
-                active: count("active")?,
-                inactive: count("inactive")?,
-            },
+            people: PeopleCount { active: count("active")?, inactive: count("inactive")? },
             waiting: count("waiting")?,
             failed: count("failed")?,
             held: count("held")?,
@@ -194,29 +184,17 @@ impl Setup {
     /// What is missing before people come in, and who or what brings it; nothing once the first sync is through.
     fn next_step(&self, state: ConnectionState, name: &str) -> Option<(&'static str, String)> {
         if state == ConnectionState::Paused {
-            return Some((
-                "paused by hand: changes are kept and wait",
-                format!("lockstep connection resume {name}"),
-            ));
+            return Some(("paused by hand: changes are kept and wait", format!("lockstep connection resume {name}")));
         }
         if !self.checked {
-            return Some((
-                "not checked yet",
-                format!("lockstep connection check {name}"),
-            ));
+            return Some(("not checked yet", format!("lockstep connection check {name}")));
         }
         if !self.has_rules {
-            return Some((
-                "no rules yet: nobody has access",
-                format!("lockstep rule apply {name} rules.toml"),
-            ));
+            return Some(("no rules yet: nobody has access", format!("lockstep rule apply {name} rules.toml")));
         }
         match (self.synced, self.syncing) {
             (true, _) => None,
-            (false, true) => Some((
-                "the first sync is not through yet",
-                "wait; lockstep serve must be running".into(),
-            )),
+            (false, true) => Some(("the first sync is not through yet", "wait; lockstep serve must be running".into())),
             (false, false) => Some(("not synced yet", format!("lockstep connection sync {name}"))),
         }
     }
@@ -251,14 +229,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn lookup_connection_view(
-        &self,
-        name: &str,
-    ) -> Result<Option<ConnectionView>, StoreError> {
-        let filter = ConnectionFilter {
-            name: Some(name),
-            ..ConnectionFilter::default()
-        };
+    pub async fn lookup_connection_view(&self, name: &str) -> Result<Option<ConnectionView>, StoreError> {
+        let filter = ConnectionFilter { name: Some(name), ..ConnectionFilter::default() };
         Ok(self.list_connection_views(&filter).await?.pop())
     }
 }

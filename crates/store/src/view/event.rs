@@ -101,10 +101,7 @@ macro_rules! spoken {
 }
 
 spoken!(EventKind, "user, group, lifecycle, on_demand, catch_up");
-spoken!(
-    EventStatus,
-    "in_work, waiting, applied, superseded, ignored, held, parked, failed"
-);
+spoken!(EventStatus, "in_work, waiting, applied, superseded, ignored, held, parked, failed");
 
 /// Which events to list.
 #[derive(Clone, Copy)]
@@ -125,14 +122,7 @@ pub struct EventFilter<'a> {
 
 impl Default for EventFilter<'_> {
     fn default() -> Self {
-        Self {
-            connection: None,
-            status: None,
-            kind: None,
-            object: None,
-            limit: super::PAGE,
-            after: None,
-        }
+        Self { connection: None, status: None, kind: None, object: None, limit: super::PAGE, after: None }
     }
 }
 
@@ -191,8 +181,7 @@ const EVENTS: &str = "SELECT e.id, e.replay_of, c.name AS connection, e.kind, e.
 const CHAIN: &str = " UNION SELECT e.id, e.replay_of FROM event e JOIN before b ON e.id = b.replay_of),
     chain (id) AS (SELECT id FROM before UNION SELECT e.id FROM event e JOIN chain c ON e.replay_of = c.id) ";
 
-const SUMS: &str =
-    "SELECT status, count(*) AS events FROM event WHERE connection_id = $1 GROUP BY status";
+const SUMS: &str = "SELECT status, count(*) AS events FROM event WHERE connection_id = $1 GROUP BY status";
 
 impl EventView {
     fn from_row(row: &Row) -> Result<Self, StoreError> {
@@ -204,10 +193,7 @@ impl EventView {
             object_id: row.get::<Option<Uuid>>("object_id")?.map(ObjectId),
             claim: row.get("claim")?,
             status: row.word("event", "status", meaning)?,
-            attempts: row
-                .get::<i64>("attempts")?
-                .try_into()
-                .map_err(|_| row.impossible("event", "attempts"))?,
+            attempts: row.get::<i64>("attempts")?.try_into().map_err(|_| row.impossible("event", "attempts"))?,
             reason: row.get("reason")?,
             received_at: row.at("received_at")?,
             settled_at: row.maybe_at("settled_at")?,
@@ -220,10 +206,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn list_events(
-        &self,
-        filter: &EventFilter<'_>,
-    ) -> Result<Vec<EventView>, StoreError> {
+    pub async fn list_events(&self, filter: &EventFilter<'_>) -> Result<Vec<EventView>, StoreError> {
         let mut query = sql(EVENTS)
             .and("c.name = ", filter.connection)
             .and("e.status = ", filter.status.map(word))
@@ -237,12 +220,7 @@ impl Store {
                 .value(object)
                 .push("))");
         }
-        let rows = self
-            .all(
-                "listing events",
-                query.page(" ORDER BY e.id DESC", filter.limit),
-            )
-            .await?;
+        let rows = self.all("listing events", query.page(" ORDER BY e.id DESC", filter.limit)).await?;
         rows.iter().map(EventView::from_row).collect()
     }
 
@@ -251,9 +229,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn lookup_event(&self, id: EventId) -> Result<Option<EventView>, StoreError> {
-        let row = self
-            .one("looking up an event", sql(EVENTS).and("e.id = ", Some(id)))
-            .await?;
+        let row = self.one("looking up an event", sql(EVENTS).and("e.id = ", Some(id))).await?;
         row.as_ref().map(EventView::from_row).transpose()
     }
 
@@ -276,7 +252,9 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn replay_chain(&self, id: EventId) -> Result<Vec<EventView>, StoreError> {
-        let query = sql("WITH RECURSIVE ").push("before (id, replay_of) AS (SELECT id, replay_of FROM event WHERE id = ").value(id);
+        let query = sql("WITH RECURSIVE ")
+            .push("before (id, replay_of) AS (SELECT id, replay_of FROM event WHERE id = ")
+            .value(id);
         let query = query.push(CHAIN).push(EVENTS).push(" AND e.id IN (SELECT id FROM chain) ORDER BY e.id");
         self.all("looking up the replays of an event", query).await?.iter().map(EventView::from_row).collect()
     }
@@ -287,10 +265,7 @@ impl Store {
     /// When the database cannot be read.
     pub async fn ledger(&self, connection: ConnectionId) -> Result<EventSums, StoreError> {
         let mut sums = EventSums::default();
-        for row in self
-            .all("summing up events", sql(SUMS).bind(connection))
-            .await?
-        {
+        for row in self.all("summing up events", sql(SUMS).bind(connection)).await? {
             let status = row.word("event", "status", meaning)?;
             let events: i64 = row.get("events")?;
             sums.count(status, events.unsigned_abs());

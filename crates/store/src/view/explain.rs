@@ -70,21 +70,8 @@ impl ExplainSource {
 
 impl LinkedPerson {
     fn explanation(&self, record: Value) -> Explanation {
-        let desired = desired(
-            &self.user,
-            &self.rules,
-            &DecisionSettings {
-                guests: self.connection.guests,
-            },
-        );
-        explain::explain(
-            record,
-            &self.record,
-            &self.user,
-            &desired,
-            &self.mapped_fields(),
-            self.groups.clone(),
-        )
+        let desired = desired(&self.user, &self.rules, &DecisionSettings { guests: self.connection.guests });
+        explain::explain(record, &self.record, &self.user, &desired, &self.mapped_fields(), self.groups.clone())
     }
 
     fn mapped_fields(&self) -> MappedFields {
@@ -94,14 +81,7 @@ impl LinkedPerson {
             ProfileFacet::Unknown => None,
         };
         profile
-            .map(|profile| {
-                map_fields(
-                    profile,
-                    self.record.kind,
-                    &self.connection.fields,
-                    &self.connection.defaults,
-                )
-            })
+            .map(|profile| map_fields(profile, self.record.kind, &self.connection.fields, &self.connection.defaults))
             .unwrap_or_default()
     }
 }
@@ -140,18 +120,10 @@ impl Store {
         };
         let linked = self.linked_person(&record).await?;
         let reviews = match &linked {
-            Some(linked) => {
-                self.reviews_of(linked.connection.id, linked.user.id)
-                    .await?
-            }
+            Some(linked) => self.reviews_of(linked.connection.id, linked.user.id).await?,
             None => Vec::new(),
         };
-        Ok(Some(ExplainSource {
-            holds: self.holds_of(id).await?,
-            record,
-            linked,
-            reviews,
-        }))
+        Ok(Some(ExplainSource { holds: self.holds_of(id).await?, record, linked, reviews }))
     }
 
     async fn linked_person(&self, shown: &RecordView) -> Result<Option<LinkedPerson>, StoreError> {
@@ -161,30 +133,15 @@ impl Store {
         let Some(connection) = self.lookup_connection_by_name(name).await? else {
             return Ok(None);
         };
-        let person = self
-            .load_people(&connection, People::Ids(&[user]))
-            .await?
-            .pop();
+        let person = self.load_people(&connection, People::Ids(&[user])).await?.pop();
         // An archived record keeps the id of somebody who is linked to another one now.
-        let Some(MirroredPerson {
-            user,
-            record: Some(record),
-            ..
-        }) = person.filter(|person| is_of(person, shown.id))
+        let Some(MirroredPerson { user, record: Some(record), .. }) = person.filter(|person| is_of(person, shown.id))
         else {
             return Ok(None);
         };
         let rules = self.rule_set(connection.id).await?;
-        let groups = self
-            .groups_of(connection.id, &rules, &user.membership)
-            .await?;
-        Ok(Some(LinkedPerson {
-            connection,
-            record,
-            user,
-            rules,
-            groups,
-        }))
+        let groups = self.groups_of(connection.id, &rules, &user.membership).await?;
+        Ok(Some(LinkedPerson { connection, record, user, rules, groups }))
     }
 
     /// The mapped groups the person is in, in the order of their rules.
@@ -196,55 +153,27 @@ impl Store {
     ) -> Result<Vec<GroupShown>, StoreError> {
         let names = self.group_names(connection).await?;
         let children = self.group_children(connection).await?;
-        let name = |group: ObjectId| {
-            names
-                .get(&group)
-                .cloned()
-                .unwrap_or_else(|| group.to_string())
-        };
-        let in_group =
-            |group: &ObjectId| membership.edges.get(group).is_some_and(|edge| edge.present);
+        let name = |group: ObjectId| names.get(&group).cloned().unwrap_or_else(|| group.to_string());
+        let in_group = |group: &ObjectId| membership.edges.get(group).is_some_and(|edge| edge.present);
         let groups = rules.rules().iter().filter(|rule| in_group(&rule.group));
         Ok(groups
             .map(|rule| GroupShown {
                 id: rule.group,
                 name: names.get(&rule.group).unwrap_or(&rule.group_name).clone(),
-                chain: chain(rule.group, &membership.edges, &children)
-                    .into_iter()
-                    .map(name)
-                    .collect(),
+                chain: chain(rule.group, &membership.edges, &children).into_iter().map(name).collect(),
             })
             .collect())
     }
 
-    async fn group_names(
-        &self,
-        connection: ConnectionId,
-    ) -> Result<BTreeMap<ObjectId, String>, StoreError> {
-        let rows = self
-            .all(
-                "reading the names of groups",
-                sql(GROUP_NAMES).bind(connection),
-            )
-            .await?;
-        rows.iter()
-            .map(|row| Ok((ObjectId(row.get::<Uuid>("group_id")?), row.get("name")?)))
-            .collect()
+    async fn group_names(&self, connection: ConnectionId) -> Result<BTreeMap<ObjectId, String>, StoreError> {
+        let rows = self.all("reading the names of groups", sql(GROUP_NAMES).bind(connection)).await?;
+        rows.iter().map(|row| Ok((ObjectId(row.get::<Uuid>("group_id")?), row.get("name")?))).collect()
     }
 
     async fn group_children(&self, connection: ConnectionId) -> Result<Children, StoreError> {
         let mut children = Children::new();
-        for row in self
-            .all(
-                "reading groups in groups",
-                sql(GROUP_EDGES).bind(connection),
-            )
-            .await?
-        {
-            let (parent, child) = (
-                ObjectId(row.get("parent_id")?),
-                ObjectId(row.get("child_id")?),
-            );
+        for row in self.all("reading groups in groups", sql(GROUP_EDGES).bind(connection)).await? {
+            let (parent, child) = (ObjectId(row.get("parent_id")?), ObjectId(row.get("child_id")?));
             children.entry(parent).or_default().insert(child);
         }
         Ok(children)

@@ -66,31 +66,21 @@ pub struct HoldFilter<'a> {
 
 impl Default for HoldFilter<'_> {
     fn default() -> Self {
-        Self {
-            connection: None,
-            state: None,
-            limit: super::PAGE,
-            after: None,
-        }
+        Self { connection: None, state: None, limit: super::PAGE, after: None }
     }
 }
 
 const HOLDS: &str = "SELECT h.id, c.name AS connection, h.opened_at, h.limit_reached, h.cause, h.state \
      FROM hold h LEFT JOIN connection c ON c.id = h.connection_id WHERE TRUE";
 
-const PEOPLE: &str =
-    "SELECT hold_id, record_id, cause FROM hold_person WHERE state <> 'back' AND hold_id IN ";
+const PEOPLE: &str = "SELECT hold_id, record_id, cause FROM hold_person WHERE state <> 'back' AND hold_id IN ";
 
-const OF_RECORD: &str =
-    "h.id IN (SELECT hold_id FROM hold_person WHERE state = 'held' AND record_id = ";
+const OF_RECORD: &str = "h.id IN (SELECT hold_id FROM hold_person WHERE state = 'held' AND record_id = ";
 
 const NEWEST: &str = " ORDER BY h.id DESC";
 
 impl HoldView {
-    fn from_row(
-        row: &Row,
-        people: &mut BTreeMap<HoldId, Vec<HeldPerson>>,
-    ) -> Result<Self, StoreError> {
+    fn from_row(row: &Row, people: &mut BTreeMap<HoldId, Vec<HeldPerson>>) -> Result<Self, StoreError> {
         let id = HoldId(row.get("id")?);
         Ok(Self {
             id,
@@ -123,55 +113,30 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn lookup_hold(&self, id: HoldId) -> Result<Option<HoldView>, StoreError> {
-        Ok(self
-            .holds("looking up a hold", sql(HOLDS).and("h.id = ", Some(id)))
-            .await?
-            .pop())
+        Ok(self.holds("looking up a hold", sql(HOLDS).and("h.id = ", Some(id))).await?.pop())
     }
 
     /// The holds that keep this record's change back now.
     pub(super) async fn holds_of(&self, record: RecordId) -> Result<Vec<HoldView>, StoreError> {
-        let query = sql(HOLDS)
-            .and(OF_RECORD, Some(record))
-            .push(")")
-            .push(NEWEST);
+        let query = sql(HOLDS).and(OF_RECORD, Some(record)).push(")").push(NEWEST);
         self.holds("listing a record's holds", query).await
     }
 
-    async fn holds(
-        &self,
-        operation: &'static str,
-        query: Sql,
-    ) -> Result<Vec<HoldView>, StoreError> {
+    async fn holds(&self, operation: &'static str, query: Sql) -> Result<Vec<HoldView>, StoreError> {
         let rows = self.all(operation, query).await?;
-        let ids = rows
-            .iter()
-            .map(|row| row.get("id").map(HoldId))
-            .collect::<Result<Vec<_>, _>>()?;
+        let ids = rows.iter().map(|row| row.get("id").map(HoldId)).collect::<Result<Vec<_>, _>>()?;
         let mut people = self.held_people(&ids).await?;
-        rows.iter()
-            .map(|row| HoldView::from_row(row, &mut people))
-            .collect()
+        rows.iter().map(|row| HoldView::from_row(row, &mut people)).collect()
     }
 
-    async fn held_people(
-        &self,
-        holds: &[HoldId],
-    ) -> Result<BTreeMap<HoldId, Vec<HeldPerson>>, StoreError> {
+    async fn held_people(&self, holds: &[HoldId]) -> Result<BTreeMap<HoldId, Vec<HeldPerson>>, StoreError> {
         let mut people: BTreeMap<HoldId, Vec<HeldPerson>> = BTreeMap::new();
         for some in holds.chunks(IDS_PER_STATEMENT) {
-            let query = sql(PEOPLE)
-                .list(some.iter().copied())
-                .push(" ORDER BY hold_id, record_id");
+            let query = sql(PEOPLE).list(some.iter().copied()).push(" ORDER BY hold_id, record_id");
             for row in self.all("listing held people", query).await? {
-                let person = HeldPerson {
-                    record: RecordId(row.get("record_id")?),
-                    cause: row.json("hold_person", "cause")?,
-                };
-                people
-                    .entry(HoldId(row.get("hold_id")?))
-                    .or_default()
-                    .push(person);
+                let person =
+                    HeldPerson { record: RecordId(row.get("record_id")?), cause: row.json("hold_person", "cause")? };
+                people.entry(HoldId(row.get("hold_id")?)).or_default().push(person);
             }
         }
         Ok(people)

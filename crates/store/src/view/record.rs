@@ -96,15 +96,7 @@ pub struct RecordFilter<'a> {
 impl Default for RecordFilter<'_> {
     fn default() -> Self {
         let limit = super::PAGE;
-        Self {
-            connection: None,
-            status: None,
-            kind: None,
-            query: None,
-            id: None,
-            limit,
-            after: None,
-        }
+        Self { connection: None, status: None, kind: None, query: None, id: None, limit, after: None }
     }
 }
 
@@ -161,10 +153,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn list_records(
-        &self,
-        filter: &RecordFilter<'_>,
-    ) -> Result<Vec<RecordView>, StoreError> {
+    pub async fn list_records(&self, filter: &RecordFilter<'_>) -> Result<Vec<RecordView>, StoreError> {
         let mut query = sql(RECORDS)
             .and("c.name = ", filter.connection)
             .and("r.status = ", filter.status.map(word))
@@ -174,34 +163,23 @@ impl Store {
         if let Some(text) = filter.query {
             query = containing(query, text);
         }
-        self.records("listing records", query.page(NEWEST, filter.limit))
-            .await
+        self.records("listing records", query.page(NEWEST, filter.limit)).await
     }
 
     /// One record by its id, its e-mail address or its username, tried in that order.
     ///
     /// # Errors
     /// `Refused` when records of several realms have that address or username.
-    pub async fn lookup_record_view(
-        &self,
-        id_or_address: &str,
-    ) -> Result<Option<RecordView>, StoreError> {
+    pub async fn lookup_record_view(&self, id_or_address: &str) -> Result<Option<RecordView>, StoreError> {
         if let Ok(id) = id_or_address.trim().parse::<RecordId>() {
-            return Ok(self
-                .records("looking up a record", sql(RECORDS).and("r.id = ", Some(id)))
-                .await?
-                .pop());
+            return Ok(self.records("looking up a record", sql(RECORDS).and("r.id = ", Some(id))).await?.pop());
         }
         let key = address_key(id_or_address);
         for condition in ["r.email_key = ", "r.username_key = "] {
-            let query = sql(RECORDS)
-                .and(condition, Some(key.as_str()))
-                .page(NEWEST, 2);
+            let query = sql(RECORDS).and(condition, Some(key.as_str())).page(NEWEST, 2);
             let mut found = self.records("looking up a record", query).await?;
             if found.len() > 1 {
-                return Err(StoreError::refused(
-                    "records of several realms have this address: name one by its id",
-                ));
+                return Err(StoreError::refused("records of several realms have this address: name one by its id"));
             }
             if let Some(record) = found.pop() {
                 return Ok(Some(record));
@@ -215,22 +193,12 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn record_history(&self, record: RecordId) -> Result<Vec<HistoryView>, StoreError> {
-        let rows = self
-            .all("reading a record's history", sql(HISTORY).bind(record))
-            .await?;
+        let rows = self.all("reading a record's history", sql(HISTORY).bind(record)).await?;
         rows.iter().map(HistoryView::from_row).collect()
     }
 
-    async fn records(
-        &self,
-        operation: &'static str,
-        query: Sql,
-    ) -> Result<Vec<RecordView>, StoreError> {
-        self.all(operation, query)
-            .await?
-            .iter()
-            .map(RecordView::from_row)
-            .collect()
+    async fn records(&self, operation: &'static str, query: Sql) -> Result<Vec<RecordView>, StoreError> {
+        self.all(operation, query).await?.iter().map(RecordView::from_row).collect()
     }
 }
 

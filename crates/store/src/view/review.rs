@@ -55,13 +55,7 @@ pub struct ReviewFilter<'a> {
 
 impl Default for ReviewFilter<'_> {
     fn default() -> Self {
-        Self {
-            connection: None,
-            kind: None,
-            state: Some(ReviewState::Open),
-            limit: super::PAGE,
-            after: None,
-        }
+        Self { connection: None, kind: None, state: Some(ReviewState::Open), limit: super::PAGE, after: None }
     }
 }
 
@@ -88,10 +82,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn list_reviews(
-        &self,
-        filter: &ReviewFilter<'_>,
-    ) -> Result<Vec<ReviewView>, StoreError> {
+    pub async fn list_reviews(&self, filter: &ReviewFilter<'_>) -> Result<Vec<ReviewView>, StoreError> {
         let query = sql(REVIEWS)
             .and("c.name = ", filter.connection)
             .and("v.kind = ", filter.kind.map(word))
@@ -106,10 +97,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn lookup_review(&self, id: ReviewId) -> Result<Option<ReviewView>, StoreError> {
-        Ok(self
-            .reviews("looking up a review", sql(REVIEWS).and("v.id = ", Some(id)))
-            .await?
-            .pop())
+        Ok(self.reviews("looking up a review", sql(REVIEWS).and("v.id = ", Some(id))).await?.pop())
     }
 
     /// The open questions about a directory user.
@@ -126,15 +114,7 @@ impl Store {
         self.reviews("listing a person's reviews", query).await
     }
 
-    async fn reviews(
-        &self,
-        operation: &'static str,
-        query: Sql,
-    ) -> Result<Vec<ReviewView>, StoreError> {
-        self.all(operation, query)
-            .await?
-            .iter()
-            .map(ReviewView::from_row)
-            .collect()
+    async fn reviews(&self, operation: &'static str, query: Sql) -> Result<Vec<ReviewView>, StoreError> {
+        self.all(operation, query).await?.iter().map(ReviewView::from_row).collect()
     }
 }

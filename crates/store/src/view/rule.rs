@@ -64,14 +64,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn list_rule_views(
-        &self,
-        connection: ConnectionId,
-    ) -> Result<Vec<RuleView>, StoreError> {
+    pub async fn list_rule_views(&self, connection: ConnectionId) -> Result<Vec<RuleView>, StoreError> {
         // A group without a known age sorts last.
-        let rows = self
-            .all("listing rules", sql(RULES).bind(connection).bind(i64::MAX))
-            .await?;
+        let rows = self.all("listing rules", sql(RULES).bind(connection).bind(i64::MAX)).await?;
         rows.iter().map(RuleView::from_row).collect()
     }
 }

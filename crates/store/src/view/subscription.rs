@@ -42,11 +42,7 @@ pub struct SubscriptionFilter<'a> {
 
 impl Default for SubscriptionFilter<'_> {
     fn default() -> Self {
-        Self {
-            connection: None,
-            limit: PAGE,
-            after: None,
-        }
+        Self { connection: None, limit: PAGE, after: None }
     }
 }
 
@@ -88,8 +84,6 @@ impl Store {
             .page(" ORDER BY s.id DESC", filter.limit);
         let (lifetime, now) = (self.timing().sub_lifetime, self.now());
         let rows = self.all("listing subscriptions", query).await?;
-        rows.iter()
-            .map(|row| SubscriptionView::from_row(row, lifetime, now))
-            .collect()
+        rows.iter().map(|row| SubscriptionView::from_row(row, lifetime, now)).collect()
     }
 }

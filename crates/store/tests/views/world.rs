@@ -45,18 +45,9 @@ impl World {
         })
         .await
         .expect("a new store");
-        let connection = store
-            .add_connection(contoso())
-            .await
-            .expect("a new connection");
+        let connection = store.add_connection(contoso()).await.expect("a new connection");
         let rows = SqlitePool::connect(&url).await.expect("the store's file");
-        Self {
-            store,
-            connection,
-            rows,
-            now,
-            _folder: folder,
-        }
+        Self { store, connection, rows, now, _folder: folder }
     }
 
     pub async fn put(&self, statement: &'static str, ids: &[Uuid]) {
@@ -68,19 +59,12 @@ impl World {
     }
 
     pub async fn count(&self, statement: &'static str) -> i64 {
-        sqlx::query_scalar(statement)
-            .fetch_one(&self.rows)
-            .await
-            .expect("a count")
+        sqlx::query_scalar(statement).fetch_one(&self.rows).await.expect("a count")
     }
 
     pub async fn import(&self, file: &str) -> ImportOutcome {
-        let lines =
-            ImportedRecord::parse_file(file).unwrap_or_else(|refused| panic!("{refused:?}"));
-        self.store
-            .import_records(&self.connection, &lines)
-            .await
-            .expect("an import")
+        let lines = ImportedRecord::parse_file(file).unwrap_or_else(|refused| panic!("{refused:?}"));
+        self.store.import_records(&self.connection, &lines).await.expect("an import")
     }
 
     /// Ada is linked, in Staff by way of Interns.
@@ -95,13 +79,7 @@ impl World {
                 "INSERT INTO directory_group (connection_id, group_id, name, state, ticket, read_at)
                  VALUES ($1, $2, $3, 'present', 1, 1)",
             );
-            insert
-                .bind(c)
-                .bind(group)
-                .bind(name)
-                .execute(&self.rows)
-                .await
-                .expect("a group");
+            insert.bind(c).bind(group).bind(name).execute(&self.rows).await.expect("a group");
         }
         self.put(
             "INSERT INTO membership (connection_id, user_id, group_id, ticket, direct, present)
@@ -109,18 +87,16 @@ impl World {
             &[c, ADA, STAFF, INTERNS],
         )
         .await;
-        self.put(
-            "INSERT INTO group_edge VALUES ($1, $2, $3)",
-            &[c, STAFF, INTERNS],
-        )
-        .await;
+        self.put("INSERT INTO group_edge VALUES ($1, $2, $3)", &[c, STAFF, INTERNS]).await;
         RecordId(id)
     }
 }
 
-pub const INSERT_RULE: &str = "INSERT INTO rule (connection_id, group_id, rule_order, kind, permissions, nested, exclude, group_name)
+pub const INSERT_RULE: &str =
+    "INSERT INTO rule (connection_id, group_id, rule_order, kind, permissions, nested, exclude, group_name)
     VALUES ($1, $2, 10, 'employee', '[\"tickets\"]', 1, 0, 'Staff')";
-pub const INSERT_EXCLUDE: &str = "INSERT INTO rule (connection_id, group_id, rule_order, kind, permissions, nested, exclude, group_name)
+pub const INSERT_EXCLUDE: &str =
+    "INSERT INTO rule (connection_id, group_id, rule_order, kind, permissions, nested, exclude, group_name)
     VALUES ($1, $2, 20, 'employee', '[]', 1, 1, 'Barred')";
 pub const INSERT_RECORD: &str = "INSERT INTO record (id, connection_id, realm, kind, status, reasons, permissions, email, email_key,
     fields, entra_id, rule_group_id, created_at, updated_at)
@@ -130,17 +106,18 @@ pub const INSERT_USER: &str = "INSERT INTO directory_user (connection_id, user_i
     profile_ticket, profile_read_at, created_at) VALUES ($1, $2, 'present',
     '{\"id\":\"00000000-0000-0000-0000-0000000000b1\",\"account_enabled\":true,\"user_type\":\"member\",\"invitation\":null,\
       \"sessions_valid_from\":null,\"properties\":{\"jobTitle\":\"Analyst\"}}', 'by_id', 1, 1767225600000000, 1)";
-pub const INSERT_EVENT: &str =
-    "INSERT INTO event (id, connection_id, kind, status, taken_ticket, received_at)
+pub const INSERT_EVENT: &str = "INSERT INTO event (id, connection_id, kind, status, taken_ticket, received_at)
     VALUES ($1, $2, 'catch_up', 'waiting', 1, 1767225600000000)";
-pub const INSERT_HOLD: &str =
-    "INSERT INTO hold (id, connection_id, opened_at, limit_reached, cause, state)
+pub const INSERT_HOLD: &str = "INSERT INTO hold (id, connection_id, opened_at, limit_reached, cause, state)
     VALUES ($1, $2, 1767225600000000, '20 people in 30 min', 'lost_scope', 'open')";
-pub const INSERT_HELD: &str = "INSERT INTO hold_person (hold_id, connection_id, record_id, user_id, cause, class, state, held_at)
+pub const INSERT_HELD: &str =
+    "INSERT INTO hold_person (hold_id, connection_id, record_id, user_id, cause, class, state, held_at)
     VALUES ($1, $2, $3, $4, '[\"out_of_scope\"]', 'lost_scope', 'held', 1)";
-pub const INSERT_BACK: &str = "INSERT INTO hold_person (hold_id, connection_id, record_id, user_id, cause, class, state, held_at)
+pub const INSERT_BACK: &str =
+    "INSERT INTO hold_person (hold_id, connection_id, record_id, user_id, cause, class, state, held_at)
     VALUES ($1, $2, $3, $4, '[\"out_of_scope\"]', 'lost_scope', 'back', 1)";
-pub const INSERT_REVIEW: &str = "INSERT INTO review (id, connection_id, kind, entra_id, candidates, choices, why, state, opened_at)
+pub const INSERT_REVIEW: &str =
+    "INSERT INTO review (id, connection_id, kind, entra_id, candidates, choices, why, state, opened_at)
     VALUES ($1, $2, 'link', $3, '[]', '[\"link\",\"keep_apart\"]', 'two records', 'open', 1)";
 pub const INSERT_PENDING: &str =
     "INSERT INTO subscription (id, connection_id, resource, status, client_state_mac, created_at)
@@ -166,17 +143,10 @@ pub fn contoso() -> NewConnection {
 /// The JSON of a view, after a look at its keys: exactly those of the surface, whatever is absent.
 pub fn seen(view: &impl Serialize, keys: &str) -> Value {
     let json = serde_json::to_value(view).expect("JSON");
-    assert_eq!(
-        keys_of(&json),
-        keys.split(", ").map(str::to_owned).collect()
-    );
+    assert_eq!(keys_of(&json), keys.split(", ").map(str::to_owned).collect());
     json
 }
 
 pub fn keys_of(json: &Value) -> BTreeSet<String> {
-    json.as_object()
-        .expect("an object")
-        .keys()
-        .cloned()
-        .collect()
+    json.as_object().expect("an object").keys().cloned().collect()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lockstep_core::{ConnectionId, Ticket, Timestamp};
 use lockstep_graph::{DeltaNext, GraphClient, GraphEndpoints, GraphError, LinkFault, PageLink};
-use lockstep_store::{DeltaProgress, DeltaRound, DeltaState, Task, TaskKind, TakenLink};
+use lockstep_store::{DeltaProgress, DeltaRound, DeltaState, TakenLink, Task, TaskKind};
 use tracing::{error, info, warn};
 
 use crate::basis::Basis;

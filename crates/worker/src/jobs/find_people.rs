@@ -21,7 +21,7 @@ use crate::settle_people::Look;
 /// So few are read by id, each for itself.
 const FEW: usize = 8;
 /// What comes in so soon after the first answer is committed together with it; what takes longer holds nobody up.
-const WAVE: Duration = Duration::from_millis(50);
+const WAVE: Duration = Duration::from_millis(10);
 
 /// What reading one due object found.
 pub(crate) enum Found {

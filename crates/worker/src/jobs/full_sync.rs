@@ -184,7 +184,6 @@ impl Sync<'_> {
             let (written, upcoming) =
                 futures::join!(self.write_page(&page, Some(next.clone())), fetch(&client, group, &next, place));
             written?;
-            tracing::trace!(target: "lockstep::point", "full_sync.page_written");
             fetched = upcoming?;
             if ctx.stopping() {
                 return Err(WorkerError::Stopping);

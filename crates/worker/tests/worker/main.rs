@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod brake;
+mod burst;
 mod delta;
 mod evidence;
 mod full_sync;

@@ -61,8 +61,11 @@ async fn fa19_killed_between_create_and_save_the_orphan_is_deleted_and_made_anew
     world.sim.clock().advance(seconds(61));
     eventually("the orphan stays", async || !world.tenant.subscriptions().contains(&orphan) && stands(&world).await)
         .await;
-    let all = world.store.list_subscriptions(None).await.unwrap();
-    assert!(all.iter().all(|one| one.status != SubscriptionStatus::Pending), "the intent is settled");
+    eventually("the intent stays", async || {
+        let all = world.store.list_subscriptions(None).await.unwrap();
+        all.iter().all(|one| one.status != SubscriptionStatus::Pending)
+    })
+    .await;
     hires(&world, "Ada", staff).await;
     world.rest().await;
     receiver.stop().await;

@@ -1,7 +1,7 @@
 //! A connection in trouble: nobody loses access over it, no attempt is spent, and work goes on by itself (C5).
 
 use lockstep_core::record::Status;
-use lockstep_simulator::Fault;
+use lockstep_simulator::{Fault, Twist};
 use lockstep_store::ConnectionState;
 use serde_json::json;
 
@@ -116,7 +116,9 @@ async fn g05_every_event_has_a_status() {
         tokio::task::yield_now().await;
     }
     world.sim.clear_faults();
+    let dbg_t0 = std::time::Instant::now();
     eventually("not every event is applied", async || {
+        if dbg_t0.elapsed().as_secs() >= 27 { let w = world.events(lockstep_store::view::event::EventStatus::Waiting).await; let iw = world.events(lockstep_store::view::event::EventStatus::InWork).await; println!("{:?} {:?} {:?} conn {:?}", world.ledger().await, w.first().map(|e|e.reason.clone()), iw.len(), world.reload().await.reason); }
         world.sim.clock().advance(seconds(31));
         world.ledger().await.applied >= people.len() as u64
     })
@@ -162,5 +164,76 @@ async fn fa24_an_object_that_no_worker_survives_is_given_up() {
     world.settled().await;
     assert_eq!(world.ledger().await.failed, 1);
     assert_eq!(world.record(ada).await.unwrap().display_name.as_deref(), Some("Ada Lovelace"));
+    world.rest().await;
+}
+
+/// An event of Ada's that was given up: the answer was about nobody.
+async fn with_failed() -> (World, uuid::Uuid) {
+    let (mut world, staff) = World::with_staff().await;
+    let ada = world.hire("Ada", &[staff]);
+    world.sync().await;
+    world.tenant.patch_user(ada, json!({ "displayName": "Ada Lovelace" })).unwrap();
+    world.sim.set_fault(Fault { twist: Some(Twist::NoId), ..Fault::on("GET /users/{id}") });
+    world.told(ada).await;
+    assert_eq!(world.ledger().await.failed, 1);
+    world.sim.clear_faults();
+    world.rest().await;
+    (world, ada)
+}
+
+#[tokio::test]
+async fn failed_events_run_again_when_their_connection_recovers() {
+    let (mut world, ada) = with_failed().await;
+    world.sim.clock().advance(minutes(2));
+    let away = lockstep_store::Trouble {
+        state: ConnectionState::Degraded,
+        reason: "away".to_owned(),
+        remedy: "wait".to_owned(),
+        next_try_at: None,
+    };
+    world.store.note_connection_trouble(world.connection.id, &away).await.unwrap();
+    world.work();
+    eventually("it does not run again", async || world.ledger().await.failed == 0).await;
+    world.settled().await;
+    assert_eq!(world.record(ada).await.unwrap().display_name.as_deref(), Some("Ada Lovelace"));
+    assert_eq!(world.ledger().await.applied, 1, "the same event");
+    world.rest().await;
+}
+
+#[tokio::test]
+async fn failed_events_run_again_daily() {
+    let (mut world, _) = with_failed().await;
+    world.sim.clock().advance(minutes(24 * 60 + 1));
+    world.work();
+    eventually("it does not run again", async || world.ledger().await.applied == 1).await;
+    world.rest().await;
+}
+
+/// R2: a replay reads now and converges; what it answers is superseded.
+#[tokio::test]
+async fn r2_a_replayed_event_is_read_now() {
+    let (mut world, ada) = with_failed().await;
+    let replays = world.store.replay_failed(&lockstep_store::FailedFilter::default()).await.unwrap();
+    assert_eq!(replays.len(), 1);
+    world.work();
+    world.settled().await;
+    assert_eq!(world.record(ada).await.unwrap().display_name.as_deref(), Some("Ada Lovelace"));
+    let sums = world.ledger().await;
+    assert_eq!((sums.applied, sums.superseded, sums.failed), (1, 1, 0));
+    world.rest().await;
+}
+
+/// `attempts`: what the connection's fault keeps off waits, says why, and spends none.
+#[tokio::test]
+async fn c5_events_wait_with_the_reason_of_the_trouble() {
+    let (mut world, staff) = World::with_staff().await;
+    let ada = world.hire("Ada", &[staff]);
+    world.sync().await;
+    world.sim.set_fault(Fault { status: Some(503), ..Fault::on("GET /users/{id}") });
+    world.notify(ada).await;
+    eventually("the event does not wait", async || world.ledger().await.waiting == 1).await;
+    let event = world.events(lockstep_store::view::event::EventStatus::Waiting).await.remove(0);
+    assert!(event.reason.is_some_and(|reason| reason.contains("503")));
+    assert_eq!(event.attempts, 0);
     world.rest().await;
 }

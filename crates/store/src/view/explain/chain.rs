@@ -11,29 +11,17 @@ pub(super) type Children = BTreeMap<ObjectId, BTreeSet<ObjectId>>;
 
 /// The shortest way from a mapped group down to a group the person is in directly; the mapped group alone when the
 /// edges do not tell. Groups may stand in each other in a circle.
-pub(super) fn chain(
-    mapped: ObjectId,
-    edges: &BTreeMap<ObjectId, Edge>,
-    children: &Children,
-) -> Vec<ObjectId> {
+pub(super) fn chain(mapped: ObjectId, edges: &BTreeMap<ObjectId, Edge>, children: &Children) -> Vec<ObjectId> {
     let mut came_from: BTreeMap<ObjectId, Option<ObjectId>> = BTreeMap::from([(mapped, None)]);
     let mut waiting = VecDeque::from([mapped]);
     let mut probable = None;
     while let Some(group) = waiting.pop_front() {
-        if edges
-            .get(&group)
-            .is_some_and(|edge| edge.present && edge.direct == Some(true))
-        {
+        if edges.get(&group).is_some_and(|edge| edge.present && edge.direct == Some(true)) {
             return way_to(group, &came_from);
         }
         let inner = children.get(&group).into_iter().flatten().copied();
-        let inner: Vec<ObjectId> = inner
-            .filter(|group| edges.get(group).is_none_or(|edge| edge.present))
-            .collect();
-        if probable.is_none()
-            && edges.contains_key(&group)
-            && !inner.iter().any(|group| edges.contains_key(group))
-        {
+        let inner: Vec<ObjectId> = inner.filter(|group| edges.get(group).is_none_or(|edge| edge.present)).collect();
+        if probable.is_none() && edges.contains_key(&group) && !inner.iter().any(|group| edges.contains_key(group)) {
             probable = Some(group);
         }
         for child in inner {
@@ -49,8 +37,7 @@ pub(super) fn chain(
 
 fn way_to(group: ObjectId, came_from: &BTreeMap<ObjectId, Option<ObjectId>>) -> Vec<ObjectId> {
     let mut way: Vec<ObjectId> =
-        std::iter::successors(Some(group), |group| came_from.get(group).copied().flatten())
-            .collect();
+        std::iter::successors(Some(group), |group| came_from.get(group).copied().flatten()).collect();
     way.reverse();
     way
 }
@@ -72,21 +59,11 @@ mod tests {
 
     fn explained(edges: &[(u128, Option<bool>, bool)], nesting: &[(u128, u128)]) -> Vec<u128> {
         let edge = |&(id, direct, present): &(u128, Option<bool>, bool)| {
-            (
-                group(id),
-                Edge {
-                    ticket: Ticket(1),
-                    direct,
-                    present,
-                },
-            )
+            (group(id), Edge { ticket: Ticket(1), direct, present })
         };
         let mut children = Children::new();
         for &(parent, child) in nesting {
-            children
-                .entry(group(parent))
-                .or_default()
-                .insert(group(child));
+            children.entry(group(parent)).or_default().insert(group(child));
         }
         let way = chain(group(ALL), &edges.iter().map(edge).collect(), &children);
         way.into_iter().map(|id| id.0.as_u128()).collect()
@@ -96,19 +73,12 @@ mod tests {
 
     #[test]
     fn a_direct_member_has_a_chain_of_one() {
-        assert_eq!(
-            explained(&[(ALL, Some(true), true), (TEAM, None, true)], &NESTING),
-            [ALL]
-        );
+        assert_eq!(explained(&[(ALL, Some(true), true), (TEAM, None, true)], &NESTING), [ALL]);
     }
 
     #[test]
     fn a_nested_member_has_the_way_down_to_the_group_they_stand_in_even_in_a_circle() {
-        let edges = [
-            (ALL, Some(false), true),
-            (TEAM, Some(false), true),
-            (CREW, Some(true), true),
-        ];
+        let edges = [(ALL, Some(false), true), (TEAM, Some(false), true), (CREW, Some(true), true)];
         assert_eq!(explained(&edges, &NESTING), [ALL, TEAM, CREW]);
     }
 

@@ -10,7 +10,9 @@ use lockstep_graph::{
     DELTA_ACCESS, DELTA_GROUPS, DELTA_PROFILE, DeltaNext, DeltaPage, GraphClient, GraphError, GroupRow, MemberChange,
     ObjectKind, PageLink, UserRow,
 };
-use lockstep_store::{DeltaGroup, DeltaMember, DeltaRound, DeltaUser, DueKind, DueReason, People, TakenRows, Trigger, Tx};
+use lockstep_store::{
+    DeltaGroup, DeltaMember, DeltaRound, DeltaUser, DueKind, DueReason, People, TakenRows, Trigger, Tx,
+};
 
 use crate::basis::Basis;
 use crate::context::Context;

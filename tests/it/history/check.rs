@@ -1,0 +1,147 @@
+//! What must hold at every step, and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_core::{ObjectId, RecordId, Timestamp};
+use lockstep_core::record::{Reason, Status};
+use lockstep_store::view::event::EventFilter;
+use lockstep_store::view::record::RecordView;
+use lockstep_tests::model::{reasons, role};
+use uuid::Uuid;
+
+use crate::history::operation::MOST_LAG_MS;
+use crate::history::stage::Stage;
+
+/// What was seen of one person at a check.
+#[derive(Clone, Copy)]
+pub struct Seen {
+    record: RecordId,
+    active: bool,
+}
+
+/// Holds what Lockstep did since the last check against what was true meanwhile.
+pub async fn step(stage: &mut Stage) -> Result<(), String> {
+    let records = stage.world.records().await;
+    // Reads between the checks may show anything true since the last check, or as long before as replicas lag.
+    let from = stage.checked_at - i64::try_from(MOST_LAG_MS * 1_000).unwrap_or(i64::MAX);
+    let mut seen = BTreeMap::new();
+    for record in records.iter().filter(|record| record.status != Status::Archived) {
+        let Some(person) = record.entra_id.map(|id| id.0) else { continue };
+        let now = Seen { record: record.id, active: record.status == Status::Active };
+        if seen.insert(person, now).is_some() {
+            return Err(format!("G-20: {person} has two live records"));
+        }
+        judge(stage, person, now, from, record)?;
+    }
+    if let Some(gone) = stage.seen.keys().find(|person| !seen.contains_key(*person)) {
+        return Err(format!("G-17: the record of {gone} is gone"));
+    }
+    stage.seen = seen;
+    stage.checked_at = stage.now();
+    ledger(stage).await
+}
+
+fn judge(stage: &Stage, person: Uuid, now: Seen, from: i64, record: &RecordView) -> Result<(), String> {
+    let before = stage.seen.get(&person);
+    if before.is_some_and(|before| before.record != now.record) {
+        return Err(format!("G-17: {person} has another record than before"));
+    }
+    let was_active = before.is_some_and(|before| before.active);
+    if was_active && !now.active && !stage.chronicle.was_ever_out(person, from) {
+        return Err(format!("G-09: {person} lost access for {:?}, which no truth says", record.reasons));
+    }
+    if !was_active && now.active && !stage.chronicle.was_ever_in(person, from) {
+        return Err(format!("G-10: {person} got access that no truth gives"));
+    }
+    Ok(())
+}
+
+/// G-05: what clients were answered 202 for is what the events add up to. A notification may arrive while this looks.
+async fn ledger(stage: &Stage) -> Result<(), String> {
+    const LOOKS: usize = 20;
+    let mut sums = (0, 0);
+    for _ in 0..LOOKS {
+        let owed = stage.world.simulator.counters().notifications.delivered + stage.books.asked;
+        let events = stage.world.store.ledger(stage.world.connection.id).await.map_err(|error| error.to_string())?.total();
+        if (events >= owed || stage.books.resubscribed) && (events <= owed || stage.books.crashed) {
+            return Ok(());
+        }
+        sums = (owed, events);
+        stage.world.quiet().await;
+    }
+    Err(format!("G-05: {} items were accepted, {} events are there", sums.0, sums.1))
+}
+
+/// What there is to know when somebody has to find out why.
+pub async fn dossier(stage: &Stage, wrong: &str) -> String {
+    let connection = stage.world.connection_now().await;
+    let counters = stage.world.simulator.counters().notifications;
+    let mut lines = vec![
+        format!("connection {:?} {:?}, next try {:?}, gap since {:?}", connection.state, connection.reason, connection.next_try_at, connection.gap_since),
+        format!("notifications {counters:?}"),
+    ];
+    let person = wrong.split_whitespace().find_map(|word| word.parse::<Uuid>().ok());
+    let filter = EventFilter { object: person.map(ObjectId), limit: 50, ..EventFilter::default() };
+    for event in stage.world.store.list_events(&filter).await.unwrap_or_default() {
+        let at = |at: Timestamp| at.micros() as f64 / 1e6 % 1e6;
+        lines.push(format!("{} {:?} {:?} received {:.3} settled {:?} {:?} {:?}", event.object_id.map(|id| id.to_string()).unwrap_or_default(), event.kind, event.status, at(event.received_at), event.settled_at.map(at), event.claim, event.reason));
+    }
+    for review in stage.world.store.list_reviews(&Default::default()).await.unwrap_or_default() {
+        lines.push(format!("review {:?} of {} with {:?}", review.kind, review.entra_id, review.candidates));
+    }
+    lines.join("\n")
+}
+
+/// Every record is what the truth says, and no event is left undecided.
+pub async fn end(stage: &Stage) -> Result<(), String> {
+    let (truth, rules) = stage.chronicle.now().ok_or("nothing was ever true")?;
+    let records = stage.world.records().await;
+    let linked = |record: &RecordView| record.entra_id.map(|id| (id.0, record.clone()));
+    let records: BTreeMap<Uuid, RecordView> = records.iter().filter_map(linked).collect();
+    for (person, record) in &records {
+        agrees(stage, *person, record)?;
+    }
+    for (person, state) in truth {
+        if reasons(Some(state), rules).is_empty() && !records.contains_key(person) {
+            return Err(format!("{person} should be in and has no record"));
+        }
+    }
+    let sums = stage.world.store.ledger(stage.world.connection.id).await.map_err(|error| error.to_string())?;
+    if sums.in_work + sums.waiting + sums.failed + sums.parked + sums.held > 0 {
+        return Err(format!(
+            "G-05: left over at the end: {} in work, {} waiting, {} failed, {} parked, {} held",
+            sums.in_work, sums.waiting, sums.failed, sums.parked, sums.held
+        ));
+    }
+    Ok(())
+}
+
+fn agrees(stage: &Stage, person: Uuid, record: &RecordView) -> Result<(), String> {
+    let (truth, rules) = stage.chronicle.now().ok_or("nothing was ever true")?;
+    let state = truth.get(&person);
+    let wanted = reasons(state, rules);
+    let is_there = state.is_some_and(|state| !state.deleted);
+    // Of somebody deleted nothing else can be read: what was known before stays.
+    let fits = if is_there {
+        record.reasons == wanted
+    } else {
+        record.reasons.contains(&Reason::UpstreamDeleted)
+    };
+    if !fits || (record.status == Status::Active) != wanted.is_empty() {
+        return Err(format!("{person} is {:?} for {:?}, and should be out for {wanted:?}", record.status, record.reasons));
+    }
+    let Some(state) = state.filter(|_| is_there) else { return Ok(()) };
+    let wanted_role = role(state, rules);
+    if wanted.is_empty() && record.role.as_deref() != wanted_role {
+        return Err(format!("{person} has the role {:?} instead of {wanted_role:?}", record.role));
+    }
+    let Some(card) = stage.cards.get(&person) else { return Ok(()) };
+    let differing: BTreeSet<&str> = [
+        (record.email.as_ref() != Some(&card.mail)).then_some("email"),
+        (record.display_name.as_ref() != Some(&card.name)).then_some("display_name"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if differing.is_empty() { Ok(()) } else { Err(format!("{person} differs in {differing:?}")) }
+}

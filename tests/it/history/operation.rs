@@ -1,0 +1,110 @@
+//! What can happen in a history, and how often.
+
+use std::time::Duration;
+
+use lockstep_tests::Chance;
+use uuid::Uuid;
+
+/// How far reads may lag, milliseconds.
+pub const MOST_LAG_MS: u64 = 20_000;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    Hire { groups: Vec<Uuid>, guest: bool },
+    Rename(Uuid),
+    ChangeMail(Uuid),
+    Enable { person: Uuid, enabled: bool },
+    Delete { person: Uuid, hard: bool },
+    Restore(Uuid),
+    Join { group: Uuid, member: Uuid },
+    Leave { group: Uuid, member: Uuid },
+    Move { person: Uuid, from: Uuid, to: Uuid },
+    DeleteGroup(Uuid),
+    RestoreGroup(Uuid),
+    ChangeRules,
+    Sync,
+    LookAt(Uuid),
+    Crash,
+    LoseSubscriptions,
+    NotificationFaults { lost: u64, doubled: u64, held: u64, shuffled: bool },
+    Lag,
+    GraphFaults { status: u16, percent: u64 },
+    ClearFaults,
+}
+
+/// Who and what there is to choose from.
+pub struct Cast<'a> {
+    pub people: &'a [Uuid],
+    /// Live people only.
+    pub present: &'a [Uuid],
+    /// In deleted items.
+    pub deleted: &'a [Uuid],
+    pub groups: &'a [Uuid],
+    pub deleted_groups: &'a [Uuid],
+}
+
+/// Which kinds of things happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Play {
+    /// People, groups, rules, faults and crashes.
+    Everything,
+    /// People and groups: the faults were set by the story.
+    ChangesOnly,
+}
+
+/// Draws what happens next; `None`: what was drawn makes no sense now.
+pub fn draw(chance: &mut Chance, cast: &Cast<'_>, play: Play) -> Option<Operation> {
+    let most = if play == Play::Everything { 118 } else { 86 };
+    let of = |chance: &mut Chance, ids: &[Uuid]| chance.pick(ids).copied();
+    Some(match chance.below(most) {
+        0..8 => Operation::Hire { groups: some_groups(chance, cast), guest: chance.percent(8) },
+        8..16 => Operation::Rename(of(chance, cast.present)?),
+        16..20 => Operation::ChangeMail(of(chance, cast.present)?),
+        20..30 => Operation::Enable { person: of(chance, cast.present)?, enabled: false },
+        30..42 => Operation::Enable { person: of(chance, cast.present)?, enabled: true },
+        42..46 => Operation::Delete { person: of(chance, cast.present)?, hard: false },
+        46..47 => Operation::Delete { person: of(chance, cast.people)?, hard: true },
+        47..52 => Operation::Restore(of(chance, cast.deleted)?),
+        52..62 => Operation::Join { group: of(chance, cast.groups)?, member: of(chance, cast.present)? },
+        62..69 => Operation::Leave { group: of(chance, cast.groups)?, member: of(chance, cast.present)? },
+        69..77 => {
+            let (from, to) = (of(chance, cast.groups)?, of(chance, cast.groups)?);
+            Operation::Move { person: of(chance, cast.present)?, from, to }
+        }
+        77..79 => Operation::Join { group: of(chance, cast.groups)?, member: of(chance, cast.groups)? },
+        79..82 => Operation::Leave { group: of(chance, cast.groups)?, member: of(chance, cast.groups)? },
+        82..83 => Operation::DeleteGroup(of(chance, cast.groups)?),
+        83..86 => Operation::RestoreGroup(of(chance, cast.deleted_groups)?),
+        86..90 => Operation::ChangeRules,
+        90..92 => Operation::Sync,
+        92..95 => Operation::LookAt(of(chance, cast.people)?),
+        95..99 => Operation::Crash,
+        99..101 => Operation::LoseSubscriptions,
+        101..107 => Operation::NotificationFaults {
+            lost: chance.below(60),
+            doubled: chance.below(30),
+            held: chance.below(40),
+            shuffled: chance.percent(50),
+        },
+        107..111 => Operation::Lag,
+        111..114 => {
+            let status = *chance.pick(&[429, 500, 502, 503, 504])?;
+            Operation::GraphFaults { status, percent: 10 + chance.below(60) }
+        }
+        _ => Operation::ClearFaults,
+    })
+}
+
+fn some_groups(chance: &mut Chance, cast: &Cast<'_>) -> Vec<Uuid> {
+    cast.groups.iter().filter(|_| chance.percent(40)).copied().collect()
+}
+
+/// How much time passes after it; `None`: the next thing happens at once.
+pub fn pause(chance: &mut Chance) -> Option<Duration> {
+    const SECONDS: [u64; 12] = [1, 1, 2, 3, 6, 6, 11, 15, 31, 65, 130, 310];
+    if chance.percent(30) {
+        return None;
+    }
+    chance.pick(&SECONDS).map(|seconds| Duration::from_secs(*seconds))
+}
