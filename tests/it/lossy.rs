@@ -1,5 +1,5 @@
 //! A tenant whose notifications cannot be relied on (FA-22, FA-23, `t_missed`).
-//! `LOCKSTEP_LOSSY_CHANGES=2000` plays the long form.
+//! `LOCKSTEP_LOSSY_CHANGES=2000` plays the long form, `LOCKSTEP_LOSSY_SEED=N` another one.
 
 use lockstep_simulator::Fault;
 
@@ -9,16 +9,17 @@ use crate::history::{come_to_rest, conclude, live};
 
 const CHANGES: u64 = 200;
 
-fn changes() -> u64 {
-    std::env::var("LOCKSTEP_LOSSY_CHANGES").ok().and_then(|text| text.parse().ok()).unwrap_or(CHANGES)
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-async fn tell(seed: u64, faults: &[Fault]) {
-    let mut stage = Stage::set(seed).await;
+async fn tell(faults: &[Fault]) {
+    let changes = number("LOCKSTEP_LOSSY_CHANGES", CHANGES);
+    let mut stage = Stage::set(number("LOCKSTEP_LOSSY_SEED", 1)).await;
     for fault in faults {
         stage.world.simulator.set_fault(fault.clone());
     }
-    let ended = match live(&mut stage, changes(), Play::ChangesOnly).await {
+    let ended = match live(&mut stage, changes, Play::ChangesOnly).await {
         Ok(()) => come_to_rest(&mut stage).await,
         wrong => wrong,
     };
@@ -38,7 +39,7 @@ async fn a_lossy_tenant_is_right_within_t_missed_and_never_wrong() {
         Fault { reorder: true, hold_seconds: Some(60), hold_random: true, ..sent() },
         Fault { lag_ms: Some(MOST_LAG_MS), lag_random: true, ..Fault::default() },
     ];
-    tell(1, &faults).await;
+    tell(&faults).await;
 }
 
 /// No notification at all, and stale reads: by delta alone.
@@ -48,5 +49,5 @@ async fn a_silent_tenant_is_right_within_t_missed_by_delta_alone() {
         Fault { drop: true, ..Fault::on("notifications") },
         Fault { lag_ms: Some(MOST_LAG_MS), lag_random: true, ..Fault::default() },
     ];
-    tell(2, &faults).await;
+    tell(&faults).await;
 }

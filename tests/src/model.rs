@@ -45,8 +45,9 @@ pub type ModelRules = Vec<ModelRule>;
 
 /// The role of the rule that wins; `None`: no rule gives access.
 pub fn role(person: &Person, rules: &[ModelRule]) -> Option<&'static str> {
-    let applies =
-        |rule: &&ModelRule| if rule.nested { person.groups.contains(&rule.group) } else { person.direct.contains(&rule.group) };
+    let applies = |rule: &&ModelRule| {
+        if rule.nested { person.groups.contains(&rule.group) } else { person.direct.contains(&rule.group) }
+    };
     if rules.iter().filter(|rule| rule.exclude).any(|rule| applies(&rule)) {
         return None;
     }

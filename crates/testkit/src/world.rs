@@ -76,8 +76,11 @@ impl World {
         let clock = SimClock::real();
         clock.set_scale(0.0);
         let in_memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        Self::start_in(in_memory.expect("a temporary folder"), SimulatorConfig { clock, seed, ..SimulatorConfig::default() })
-            .await
+        Self::start_in(
+            in_memory.expect("a temporary folder"),
+            SimulatorConfig { clock, seed, ..SimulatorConfig::default() },
+        )
+        .await
     }
 
     async fn start_in(folder: TempDir, config: SimulatorConfig) -> Self {
@@ -189,7 +192,8 @@ impl World {
     pub async fn subscribed(&self) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let subscriptions = self.store.list_subscriptions(Some(self.connection.id)).await.expect("the store answers");
+            let subscriptions =
+                self.store.list_subscriptions(Some(self.connection.id)).await.expect("the store answers");
             let active = subscriptions.iter().filter(|one| one.status == SubscriptionStatus::Active).count();
             let connection = self.connection_now().await;
             if active >= 2 && connection.gap_since.is_none() {
@@ -244,7 +248,10 @@ impl World {
         let (in_hand, now) = (self.store.work_in_hand().await, self.store.now());
         let connection = self.connection_now().await;
         let (state, reason) = (connection.state, connection.reason);
-        format!("queue {depth:?}, in hand {in_hand:?}, next {next:?}, now {now:?}, {state:?} {reason:?}, traffic {:?}", self.traffic())
+        format!(
+            "queue {depth:?}, in hand {in_hand:?}, next {next:?}, now {now:?}, {state:?} {reason:?}, traffic {:?}",
+            self.traffic()
+        )
     }
 
     /// What passed between Microsoft and us so far.

@@ -46,6 +46,7 @@ struct Runner {
 
 pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
     let places = Arc::new(Semaphore::new(ctx.config.places.max(1)));
+    ctx.store.release_all(ctx.id).await?;
     let (running, in_hand) = (JoinSet::new(), BTreeMap::new());
     let mut runner = Runner { ctx, places, running, in_hand, failed_looked_at: None };
     let ended = runner.work().await;

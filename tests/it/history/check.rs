@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_core::{ObjectId, RecordId, Timestamp};
 use lockstep_core::record::{Reason, Status};
+use lockstep_core::{ObjectId, RecordId, Timestamp};
 use lockstep_store::view::event::EventFilter;
 use lockstep_store::view::record::RecordView;
 use lockstep_tests::model::{reasons, role};
@@ -62,7 +62,8 @@ async fn ledger(stage: &Stage) -> Result<(), String> {
     let mut sums = (0, 0);
     for _ in 0..LOOKS {
         let owed = stage.world.simulator.counters().notifications.delivered + stage.books.asked;
-        let events = stage.world.store.ledger(stage.world.connection.id).await.map_err(|error| error.to_string())?.total();
+        let events =
+            stage.world.store.ledger(stage.world.connection.id).await.map_err(|error| error.to_string())?.total();
         if (events >= owed || stage.books.resubscribed) && (events <= owed || stage.books.crashed) {
             return Ok(());
         }
@@ -77,14 +78,26 @@ pub async fn dossier(stage: &Stage, wrong: &str) -> String {
     let connection = stage.world.connection_now().await;
     let counters = stage.world.simulator.counters().notifications;
     let mut lines = vec![
-        format!("connection {:?} {:?}, next try {:?}, gap since {:?}", connection.state, connection.reason, connection.next_try_at, connection.gap_since),
+        format!(
+            "connection {:?} {:?}, next try {:?}, gap since {:?}",
+            connection.state, connection.reason, connection.next_try_at, connection.gap_since
+        ),
         format!("notifications {counters:?}"),
     ];
     let person = wrong.split_whitespace().find_map(|word| word.parse::<Uuid>().ok());
     let filter = EventFilter { object: person.map(ObjectId), limit: 50, ..EventFilter::default() };
     for event in stage.world.store.list_events(&filter).await.unwrap_or_default() {
         let at = |at: Timestamp| at.micros() as f64 / 1e6 % 1e6;
-        lines.push(format!("{} {:?} {:?} received {:.3} settled {:?} {:?} {:?}", event.object_id.map(|id| id.to_string()).unwrap_or_default(), event.kind, event.status, at(event.received_at), event.settled_at.map(at), event.claim, event.reason));
+        lines.push(format!(
+            "{} {:?} {:?} received {:.3} settled {:?} {:?} {:?}",
+            event.object_id.map(|id| id.to_string()).unwrap_or_default(),
+            event.kind,
+            event.status,
+            at(event.received_at),
+            event.settled_at.map(at),
+            event.claim,
+            event.reason
+        ));
     }
     for review in stage.world.store.list_reviews(&Default::default()).await.unwrap_or_default() {
         lines.push(format!("review {:?} of {} with {:?}", review.kind, review.entra_id, review.candidates));
@@ -122,13 +135,12 @@ fn agrees(stage: &Stage, person: Uuid, record: &RecordView) -> Result<(), String
     let wanted = reasons(state, rules);
     let is_there = state.is_some_and(|state| !state.deleted);
     // Of somebody deleted nothing else can be read: what was known before stays.
-    let fits = if is_there {
-        record.reasons == wanted
-    } else {
-        record.reasons.contains(&Reason::UpstreamDeleted)
-    };
+    let fits = if is_there { record.reasons == wanted } else { record.reasons.contains(&Reason::UpstreamDeleted) };
     if !fits || (record.status == Status::Active) != wanted.is_empty() {
-        return Err(format!("{person} is {:?} for {:?}, and should be out for {wanted:?}", record.status, record.reasons));
+        return Err(format!(
+            "{person} is {:?} for {:?}, and should be out for {wanted:?}",
+            record.status, record.reasons
+        ));
     }
     let Some(state) = state.filter(|_| is_there) else { return Ok(()) };
     let wanted_role = role(state, rules);

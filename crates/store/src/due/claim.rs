@@ -53,9 +53,9 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut tx = self.begin("claim_due").await?;
-        let mut urgent = tx.claimable(Rank::Suspect, limit).await?;
-        urgent.append(&mut tx.claimable(Rank::Urgent, limit - urgent.len()).await?);
-        let mut background = tx.claimable(Rank::Background, limit).await?;
+        let mut urgent = tx.claimable(worker, Rank::Suspect, limit).await?;
+        urgent.append(&mut tx.claimable(worker, Rank::Urgent, limit - urgent.len()).await?);
+        let mut background = tx.claimable(worker, Rank::Background, limit).await?;
         if urgent.is_empty() && background.is_empty() {
             return Ok(Vec::new());
         }
@@ -89,6 +89,15 @@ impl Store {
             }
         }
         tx.commit().await
+    }
+
+    /// Gives back all that this worker still holds: what held it broke down, and its leases are kept up with the others.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn release_all(&self, worker: Uuid) -> Result<(), StoreError> {
+        let release = sql("UPDATE due SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = $1");
+        self.write("release_all", release.bind(worker)).await
     }
 
     /// Gives objects back that a fault kept from being looked at: no attempt is counted, and their events wait for the
@@ -140,7 +149,7 @@ impl Store {
 }
 
 impl Tx {
-    async fn claimable(&mut self, rank: Rank, limit: usize) -> Result<Vec<Due>, StoreError> {
+    async fn claimable(&mut self, worker: Uuid, rank: Rank, limit: usize) -> Result<Vec<Due>, StoreError> {
         if limit == 0 {
             return Ok(Vec::new());
         }
@@ -159,9 +168,11 @@ impl Tx {
         let query = query
             .push(" AND due_at <= ")
             .value(now)
-            .push(" AND (lease_until IS NULL OR lease_until <= ")
+            .push(" AND (lease_owner IS NULL OR (lease_until <= ")
             .value(now)
-            .push(") AND EXISTS (SELECT 1 FROM connection c WHERE c.id = due.connection_id AND c.state <> 'paused'")
+            .push(" AND lease_owner <> ")
+            .value(worker)
+            .push(")) AND EXISTS (SELECT 1 FROM connection c WHERE c.id = due.connection_id AND c.state <> 'paused'")
             .push(" AND (c.next_try_at IS NULL OR c.next_try_at <= ")
             .value(now)
             .push(")) ORDER BY due_at LIMIT ")

@@ -171,6 +171,12 @@ async fn settle_alike(
     }
     match settle_again(batch, &people, first_sync).await {
         Ok(()) => Ok(()),
+        // This process was stopped in between, or the clock jumped: nobody's fault, but the reads say nothing any more.
+        Err(failure) if is_conflict(&failure) && is_too_old(batch.ctx, &people) => {
+            let dues: Vec<Due> = people.into_iter().map(|(due, _)| due).collect();
+            let at = Some(batch.ctx.store.now());
+            Ok(batch.ctx.store.put_off(batch.ctx.id, &dues, at, &failure.to_string()).await?)
+        }
         Err(failure) if is_conflict(&failure) && people.len() > 1 => {
             for one in people {
                 Box::pin(settle_alike(batch, vec![one], first_sync, ended)).await?;
@@ -207,6 +213,11 @@ async fn settle_again(batch: Batch<'_>, people: &[(Due, Look)], first_sync: bool
         }
     }
     Ok(())
+}
+
+fn is_too_old(ctx: &Context, people: &[(Due, Look)]) -> bool {
+    let (now, longest) = (ctx.store.now(), ctx.store.timing().work_timeout);
+    people.iter().any(|(_, look)| now.since(look.read_at) > longest)
 }
 
 fn is_conflict(failure: &WorkerError) -> bool {

@@ -138,12 +138,12 @@ async fn a_forgotten_link_takes_nobody_out(how: Twist) {
 
     world.sim.clear_faults();
     eventually("no full sync brings a new link", async || {
-        world.sim.clock().advance(seconds(20));
+        world.later(seconds(20)).await;
         state(&world, DeltaRound::UsersAccess).await.expired_at.is_none()
     })
     .await;
-    world.settled().await;
     world.later(seconds(11)).await;
+    world.later(seconds(50)).await;
     assert_ne!(state(&world, DeltaRound::UsersAccess).await.link, before.link);
     for person in &people[..3] {
         assert_eq!(world.status(*person).await, Some(Status::Inactive));

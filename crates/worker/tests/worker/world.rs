@@ -182,14 +182,15 @@ impl World {
         self.at_rest(false).await;
     }
 
-    /// Leased rows show nowhere, so quiet must last a moment.
+    /// Between the queue and the rows, and between a claim and its work, things show nowhere: quiet must last a moment.
     async fn at_rest(&self, all_decided: bool) {
         let mut quiet = 0;
         eventually("the worker does not come to rest", async || {
             let queued = self.queue.depth().await.unwrap().messages;
             let due = self.store.next_due_at().await.unwrap();
             let in_work = if all_decided { self.ledger().await.in_work } else { 0 };
-            let busy = queued > 0 || in_work > 0 || due.is_some_and(|at| at <= self.store.now());
+            let in_hand = self.store.work_in_hand().await.unwrap();
+            let busy = queued > 0 || in_work > 0 || in_hand > 0 || due.is_some_and(|at| at <= self.store.now());
             quiet = if busy { 0 } else { quiet + 1 };
             quiet > 15
         })
