@@ -33,7 +33,7 @@ pub struct WorkerConfig {
     pub graph: GraphSettings,
     /// What Graph calls; `None`: there are no subscriptions.
     pub public_url: Option<Url>,
-    /// Objects looked at concurrently.
+    /// Requests to Graph at a time, whatever number of objects each is about.
     pub places: usize,
     /// What this process does.
     pub roles: Roles,

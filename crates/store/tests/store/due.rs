@@ -100,6 +100,18 @@ async fn fa_18_a_lease_runs_out_and_another_worker_takes_over() {
     assert_eq!((taken_over.len(), taken_over[0].attempts), (1, 2), "the lost attempt is counted (FA-24)");
 }
 
+/// FA-26: a clock that jumps past the leases does not make a worker do its own work twice.
+#[tokio::test]
+async fn fa_26_what_a_worker_has_in_hand_it_does_not_get_again() {
+    let world = with_hint().await;
+    let worker = Uuid::new_v4();
+    assert_eq!(world.store.claim_due(worker, 5).await.unwrap().len(), 1);
+    world.wait(SECOND * 600);
+    assert!(world.store.claim_due(worker, 5).await.unwrap().is_empty());
+    world.store.release_all(worker).await.unwrap();
+    assert_eq!(world.store.claim_due(worker, 5).await.unwrap().len(), 1, "its loop began anew");
+}
+
 #[tokio::test]
 async fn released_work_spends_no_attempt() {
     let world = with_hint().await;
