@@ -164,3 +164,22 @@ async fn hints_wait_for_a_worker_and_every_event_is_accounted_for() {
     assert_eq!(sums.total(), sums.applied + sums.superseded + sums.ignored + sums.held);
     world.stop().await;
 }
+
+/// M10, G-16: when the group inside is deleted, whoever was in through it is out, though no edge of theirs names it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_inner_group_takes_its_people_along() {
+    let world = World::start().await;
+    let company = Company::connected(&world).await;
+    let grace = world.hire("Grace Hopper", &[company.field_team]);
+    world.settle().await;
+    world.sync().await;
+    assert_in(world.record(grace).await.as_ref(), "Technician");
+
+    world.tenant.delete_group(company.field_team, false).expect("the group exists");
+    world.pass(Duration::from_secs(6)).await;
+    world.pass(Duration::from_secs(6)).await;
+    world.pass(Duration::from_secs(11)).await;
+
+    assert_out(world.record(grace).await.as_ref(), Reason::OutOfScope);
+    world.stop().await;
+}

@@ -20,7 +20,7 @@ use crate::history::check::Seen;
 use crate::history::operation::{Cast, MOST_LAG_MS, Operation};
 
 /// Whoever loses access sooner than this after the first sync may count as part of it, and is held (D6).
-const AFTER_FIRST_SYNC: Duration = Duration::from_secs(11 * 60);
+const AFTER_FIRST_SYNC: Duration = Duration::from_secs(2 * 60);
 
 const LEASES_RUN_OUT: Duration = Duration::from_secs(16);
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::desired::{Grant, Unknown};
 use crate::matching::{Match, MatchContext, find_match};
-use crate::mirror::{Agreements, ProfileFacet, Source};
+use crate::mirror::{Agreements, MirroredUser, ProfileFacet, Source};
 use crate::plan::{NewRecord, Observed, Plan, PlanContext, Step, WaitReason, attributes};
 use crate::profile::Profile;
 use crate::record::Reason;
@@ -25,6 +25,9 @@ pub(super) fn enter(plan: &mut Plan, observed: &Observed<'_>, cx: &PlanContext<'
     else {
         return;
     };
+    if is_outdated(user, cx) {
+        return plan.needs_both_facets(user, cx);
+    }
     let matched = find_match(profile, observed.candidates, &match_context(observed, cx));
     if plan.desired.reasons.is_empty() {
         return settle_match(plan, observed, profile, &grant, matched, cx);
@@ -37,6 +40,13 @@ pub(super) fn enter(plan: &mut Plan, observed: &Observed<'_>, cx: &PlanContext<'
         Source::ById => settle_match(plan, observed, profile, &grant, matched, cx),
         Source::Listing => plan.needs_both_facets(user, cx),
     }
+}
+
+/// What a listing showed a while ago gives nobody access now: an outage may lie in between (G-08). Only the first sync
+/// decides by older pages, since it must have listed every group before anybody is matched.
+fn is_outdated(user: &MirroredUser, cx: &PlanContext<'_>) -> bool {
+    let fresh = user.fresh.profile && user.fresh.membership;
+    !fresh && cx.first_sync_done && user.profile.read_at().is_none_or(|at| cx.now.since(at) > cx.timing.work_timeout)
 }
 
 fn match_context<'a>(observed: &Observed<'a>, cx: &PlanContext<'a>) -> MatchContext<'a> {

@@ -15,6 +15,9 @@ const UPSERT: &str =
     created_in_entra_at = coalesce(excluded.created_in_entra_at, directory_group.created_in_entra_at),
     state = excluded.state, ticket = excluded.ticket, read_at = excluded.read_at
     WHERE excluded.ticket > directory_group.ticket";
+const PARENTS: &str = "SELECT e.parent_id FROM group_edge e
+    JOIN directory_group g ON g.connection_id = e.connection_id AND g.group_id = e.parent_id
+    WHERE e.connection_id = $1 AND e.child_id = $2 AND g.state = 'present' ORDER BY e.parent_id";
 const CLEAR_PARENTS: &str = "DELETE FROM group_edge WHERE connection_id = $1 AND child_id = $2";
 const LISTED: &str = "UPDATE directory_group SET listed_at = $3 WHERE connection_id = $1 AND group_id = $2";
 const IN_SCOPE: &str =
@@ -70,6 +73,19 @@ impl Tx {
             self.run(insert.push(" ON CONFLICT (connection_id, parent_id, child_id) DO NOTHING")).await?;
         }
         Ok(())
+    }
+
+    /// The groups in scope that this group stands directly in, as last read.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn group_parents(
+        &mut self,
+        connection: &Connection,
+        child: ObjectId,
+    ) -> Result<Vec<ObjectId>, StoreError> {
+        let rows = self.all(sql(PARENTS).bind(connection.id).bind(child)).await?;
+        rows.iter().map(|row| row.get("parent_id").map(ObjectId)).collect()
     }
 
     /// A group's members were listed to the end.

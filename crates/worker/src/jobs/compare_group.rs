@@ -263,9 +263,27 @@ pub(crate) async fn mark_deleted(
     if scope.iter().any(|known| known.id == deleted.id) {
         tx.mirror_group(&basis.connection, deleted).await?;
     }
-    let marks: Vec<MarkDue> = people.iter().map(|user| mark(*user, DueReason::NotListed, true, now)).collect();
+    let mut marks: Vec<MarkDue> = people.iter().map(|user| mark(*user, DueReason::NotListed, true, now)).collect();
+    // People known only as members of a group around it have no edge to it: the listings around it tell who is missing.
+    marks.extend(
+        groups_around(tx, basis, deleted.id)
+            .await?
+            .into_iter()
+            .map(|group| MarkDue { kind: DueKind::Group, ..mark(group, DueReason::NotListed, true, now) }),
+    );
     tx.mark_due(basis.connection.id, &marks).await?;
     Ok(marks.len())
+}
+
+/// Every group in scope that this one stands in, at any depth; cycles are harmless.
+async fn groups_around(tx: &mut Tx, basis: &Basis, group: ObjectId) -> Result<BTreeSet<ObjectId>, WorkerError> {
+    let mut around = BTreeSet::new();
+    let mut open = vec![group];
+    while let Some(inner) = open.pop() {
+        let parents = tx.group_parents(&basis.connection, inner).await?;
+        open.extend(parents.into_iter().filter(|parent| around.insert(*parent)));
+    }
+    Ok(around)
 }
 
 /// Mirrors a group and where it stands.

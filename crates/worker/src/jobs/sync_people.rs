@@ -26,7 +26,7 @@ const WAVES_AT_ONCE: usize = usize::MAX;
 /// A batch that meets newer rows runs again; after that each person runs alone, so that one clash spoils nobody else.
 const RUNS: usize = 3;
 /// How long after the first sync the looks that it asked for still count as part of it.
-const FIRST_SYNC_ENDS: Duration = Duration::from_secs(10 * 60);
+const FIRST_SYNC_ENDS: Duration = Duration::from_secs(60);
 
 /// Looks at these objects of one connection and commits what follows. Errors of the connection or of single objects are
 /// dealt with here; what is returned concerns the store alone.
