@@ -116,7 +116,10 @@ fn next_look(due: &Due, outcome: &Outcome, now: Timestamp, timing: &Timing) -> O
     }
     let mut owed: Vec<NextLook> = Vec::new();
     if let Some(wait) = outcome.plan.wait {
-        owed.push(both(wait.at.max(now), wait.reason.into()));
+        // Replicas that contradict each other about somebody are asked again when they had time to agree.
+        let in_vain = wait.reason == WaitReason::NeedsBothFacets && due.reason == DueReason::BothFacets;
+        let soonest = if in_vain { now + timing.coalesce } else { now };
+        owed.push(both(wait.at.max(soonest), wait.reason.into()));
     }
     if let Some(at) = after_hint(due, &outcome.person.user, now, timing) {
         let (read_profile, read_membership) = (due.read_profile, due.read_membership);
