@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# docker-compose.yml against the compose specification's schema, which check-jsonschema carries with it.
+# The compose files against the compose specification's schema, which check-jsonschema carries with it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,4 +8,4 @@ if [ ! -x "$tools/bin/check-jsonschema" ]; then
   python3 -m venv "$tools"
   "$tools/bin/pip" install --quiet --disable-pip-version-check 'check-jsonschema==0.39.0'
 fi
-"$tools/bin/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml
+"$tools/bin/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml scripts/services.compose.yml
