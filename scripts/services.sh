@@ -60,11 +60,20 @@ install_packages() {
   return "$outcome"
 }
 
+# The packages whose programs are needed and not there: of both servers, or of those that have no address yet.
+missing_packages() {
+  { [ "${1:-}" != all ] && [ -n "${LOCKSTEP_TEST_POSTGRES_URL:-}" ]; } || postgres_bin >/dev/null || echo postgresql
+  { [ "${1:-}" != all ] && [ -n "${LOCKSTEP_TEST_AMQP_URL:-}" ]; } || rabbitmq_bin >/dev/null || echo rabbitmq-server
+}
+
 need_programs() {
-  local missing=()
-  { [ -n "${LOCKSTEP_TEST_POSTGRES_URL:-}" ] && [ "${1:-}" != all ]; } || postgres_bin >/dev/null || missing+=(postgresql)
-  { [ -n "${LOCKSTEP_TEST_AMQP_URL:-}" ] && [ "${1:-}" != all ]; } || rabbitmq_bin >/dev/null || missing+=(rabbitmq-server)
-  [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+  local missing
+  missing=$(missing_packages "$@")
+  [ -n "$missing" ] || return 0
+  # Each line is a package of its own.
+  install_packages $missing || fail "installing" $missing "failed; what apt-get said is above"
+  missing=$(missing_packages "$@")
+  [ -z "$missing" ] || fail "installed, but its programs are not where they are looked for:" $missing
 }
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

@@ -7,7 +7,11 @@
 
 mod parts;
 mod process;
+mod proxy;
+mod services;
 mod world;
 
 pub use parts::{Parts, graph_settings, open_parts};
+pub use proxy::Proxy;
+pub use services::{OwnPostgres, OwnRabbit};
 pub use world::{RuleFor, World};
