@@ -1,4 +1,8 @@
-//! Audit rows, written with the change they tell of; unchained (a sealer will chain them, G-28).
+//! Audit rows, written with the change they tell of; the sealer chains them afterwards (G-28).
+
+pub(crate) mod chain;
+pub(crate) mod seal;
+pub(crate) mod verify;
 
 use lockstep_core::{ConnectionId, Timestamp};
 use serde_json::Value;

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::clock::Clock;
 use crate::error::StoreError;
+use crate::measure::Timer;
 use crate::secret::Keys;
 use crate::sql::{Row, Sql, sql};
 
@@ -77,6 +78,7 @@ pub struct Tx {
     inner: OpenTx,
     name: &'static str,
     store: Store,
+    timer: Timer,
     // Dropped last: the next writer starts after the rollback of this one was queued.
     _turn: OwnedMutexGuard<()>,
 }
@@ -159,10 +161,11 @@ impl Store {
     /// When the database cannot be reached or stays locked by another process.
     pub async fn begin(&self, name: &'static str) -> Result<Tx, StoreError> {
         let Db::Lite { write, turn, .. } = &self.0.db;
+        let timer = Timer::asked(name);
         let turn = take_turn(turn, name).await?;
         // A plain BEGIN that writes later cannot wait: it fails at once when somebody else wrote meanwhile.
         let inner = write.begin_with("BEGIN IMMEDIATE").await.map_err(|source| StoreError::database(name, source))?;
-        Ok(Tx { inner: OpenTx::Lite(inner), name, store: self.clone(), _turn: turn })
+        Ok(Tx { inner: OpenTx::Lite(inner), name, store: self.clone(), timer: timer.begun(), _turn: turn })
     }
 
     /// Of the next `places` of work: how many are kept for the background.
@@ -193,9 +196,11 @@ impl Tx {
     /// # Errors
     /// When the commit failed or its result is unknown: the task runs again (G-14).
     pub async fn commit(self) -> Result<(), StoreError> {
-        let Self { inner: OpenTx::Lite(tx), name, .. } = self;
+        let Self { inner: OpenTx::Lite(tx), name, timer, .. } = self;
         tracing::trace!(target: "lockstep::point", "store.before_commit");
-        tx.commit().await.map_err(|source| StoreError::database(name, source))?;
+        let ended = tx.commit().await;
+        timer.ended(&ended);
+        ended.map_err(|source| StoreError::database(name, source))?;
         tracing::trace!(target: "lockstep::point", "store.committed");
         Ok(())
     }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::sql::{Bind, Sql};
 
+pub mod audit;
 pub mod connection;
 pub mod event;
 pub mod explain;
