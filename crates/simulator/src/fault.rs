@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::chance::Chance;
 use crate::graph::route::Route;
@@ -22,6 +23,8 @@ pub use twist::Twist;
 pub struct Fault {
     /// Where it happens.
     pub route: String,
+    /// Only where the request names this object, in its address or its body.
+    pub over: Option<Uuid>,
     /// How often it happens, 0 to 1.
     pub probability: f64,
     /// Answer with this status instead (5xx with an HTML body).
@@ -64,6 +67,7 @@ impl Default for Fault {
     fn default() -> Self {
         Self {
             route: "*".to_owned(),
+            over: None,
             probability: 1.0,
             status: None,
             delay_ms: None,
@@ -176,11 +180,19 @@ impl Faults {
         lock(&self.list).clear();
     }
 
-    /// Draws, for one request on this route, which faults strike.
+    /// Draws, for one request on this route, which faults strike. Those over an object do not.
     pub fn strike(&self, route: &str, chance: &Chance) -> Trouble {
+        self.strike_over(route, |_| false, chance)
+    }
+
+    /// The same for a request that may name objects.
+    pub fn strike_over(&self, route: &str, names: impl Fn(Uuid) -> bool, chance: &Chance) -> Trouble {
         let mut trouble = Trouble::default();
         let mut list = lock(&self.list);
         for fault in list.iter_mut().filter(|fault| fault.matches(route)) {
+            if fault.over.is_some_and(|object| !names(object)) {
+                continue;
+            }
             if fault.remaining == Some(0) || !chance.happens(fault.probability) {
                 continue;
             }
@@ -203,6 +215,17 @@ mod tests {
 
         assert_eq!(faults.strike("GET /groups/{id}", &chance).status, None);
         assert_eq!(faults.strike("GET /users/{id}", &chance).status, Some(503));
+        assert_eq!(faults.strike("GET /users/{id}", &chance).status, None);
+    }
+
+    #[test]
+    fn a_fault_over_an_object_strikes_only_what_names_it() {
+        let chance = Chance::seeded(1);
+        let (sick, well) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let faults = Faults::default();
+        faults.set(Fault { status: Some(503), over: Some(sick), ..Fault::on("users/{id}") });
+        let strike = |about: Uuid| faults.strike_over("GET /users/{id}", |object| object == about, &chance).status;
+        assert_eq!((strike(sick), strike(well)), (Some(503), None));
         assert_eq!(faults.strike("GET /users/{id}", &chance).status, None);
     }
 

@@ -54,6 +54,13 @@ impl Request {
         let decode = |segment: &str| percent_decode_str(segment).decode_utf8_lossy().into_owned();
         self.path.split('/').filter(|segment| !segment.is_empty()).map(decode).collect()
     }
+
+    /// Whether this object stands in its address or its body.
+    fn names(&self, object: Uuid) -> bool {
+        let id = object.to_string();
+        let body = || String::from_utf8_lossy(&self.body).to_lowercase().contains(&id);
+        self.path.to_lowercase().contains(&id) || self.query.text().to_lowercase().contains(&id) || body()
+    }
 }
 
 /// A request with the right to be answered.
@@ -120,7 +127,7 @@ pub(crate) async fn serve(
     let name = route.as_ref().map_or("unknown", Route::name);
     debug_assert!(route.is_none() || name == "POST /$batch" || Route::NAMES.contains(&name), "{name}");
     world.counting.request(name);
-    let trouble = world.faults.strike(name, &world.chance);
+    let trouble = world.faults.strike_over(name, |object| request.names(object), &world.chance);
     let answer = match (trouble.status, route) {
         (Some(status), _) => in_trouble(status, name, &trouble, &trace, true),
         (None, None) => unknown_route(&request).answer(&trace),

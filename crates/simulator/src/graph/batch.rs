@@ -88,7 +88,7 @@ impl Outer<'_> {
         let route = Route::parse(&request.method, &request.segments());
         let name = route.as_ref().map_or("unknown", Route::name);
         self.world.counting.inner_request(name);
-        let trouble = self.world.faults.strike(name, &self.world.chance);
+        let trouble = self.world.faults.strike_over(name, |object| request.names(object), &self.world.chance);
         let answer = match (trouble.status, route) {
             (Some(status), _) => in_trouble(status, name, &trouble, self.trace, false),
             (None, None) => unknown_route(&request).answer(self.trace),
