@@ -45,7 +45,7 @@ mod token;
 mod token_transport;
 mod user;
 
-pub use burst::{DELETED_PER_BATCH, EachUser, IDS_PER_BATCH, MEMBERSHIPS_PER_BATCH, UserSight};
+pub use burst::{BY_ID_PER_BATCH, DELETED_PER_BATCH, EachUser, IDS_PER_BATCH, MEMBERSHIPS_PER_BATCH, UserSight};
 pub use certificate::CertificateFile;
 pub use client::GraphClient;
 pub use cloud::{Cloud, GraphEndpoints};

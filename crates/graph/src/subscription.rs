@@ -104,6 +104,8 @@ pub struct RemoteSubscription {
     pub resource: String,
     /// Tells ours from those of another installation; holds the path token.
     pub notification_url: String,
+    /// Holds the path token too; `None` where the list does not tell.
+    pub lifecycle_url: Option<String>,
     /// When it ends.
     pub expires_at: Timestamp,
 }
@@ -127,6 +129,8 @@ struct Wire {
     resource: Option<String>,
     #[serde(default)]
     notification_url: Option<String>,
+    #[serde(default)]
+    lifecycle_notification_url: Option<String>,
     expiration_date_time: String,
 }
 
@@ -161,14 +165,42 @@ impl GraphClient {
     /// # Errors
     /// See [`GraphError`].
     pub async fn renew_subscription(&self, id: Uuid, expires_at: Timestamp) -> Result<RenewOutcome, GraphError> {
+        self.patch_subscription(id, &json!({ "expirationDateTime": expires_at.to_string() })).await
+    }
+
+    async fn patch_subscription(&self, id: Uuid, changes: &serde_json::Value) -> Result<RenewOutcome, GraphError> {
         let url = self.address(&["subscriptions", &id.to_string()], None);
-        let body = json!({ "expirationDateTime": expires_at.to_string() });
-        let request = Outgoing { method: Method::PATCH, url: &url, body: Some(&body) };
-        let Some(body) = self.send(&RENEW, request).await?.found(&RENEW)? else {
-            return Ok(RenewOutcome::Gone);
+        let request = Outgoing { method: Method::PATCH, url: &url, body: Some(changes) };
+        let body = match self.send(&RENEW, request).await? {
+            Reply::Refused(refusal) if is_about_the_address(&refusal) => {
+                return Err(GraphError::NotificationAddressFailed);
+            }
+            other => match other.found(&RENEW)? {
+                Some(body) => body,
+                None => return Ok(RenewOutcome::Gone),
+            },
         };
         let (_, expires_at) = identity(&RENEW, &parse(&RENEW, &body)?)?;
         Ok(RenewOutcome::Renewed { expires_at })
+    }
+
+    /// Has a subscription post to another address, and moves its end: both can be changed in place [SUB26]. Graph calls
+    /// the new address while this call is open. Where lifecycle notifications go cannot be changed [LIFE].
+    ///
+    /// # Errors
+    /// [`GraphError::NotificationAddressFailed`], then it posts to the old address as before; and the rest of
+    /// [`GraphError`].
+    pub async fn redirect_subscription(
+        &self,
+        id: Uuid,
+        notification_url: &Url,
+        expires_at: Timestamp,
+    ) -> Result<RenewOutcome, GraphError> {
+        let body = json!({
+            "notificationUrl": notification_url.as_str(),
+            "expirationDateTime": expires_at.to_string(),
+        });
+        self.patch_subscription(id, &body).await
     }
 
     /// Answers a `reauthorizationRequired` where a renewal is not wanted; a renewal does both [LIFE]. Doing it twice is
@@ -214,6 +246,7 @@ fn remote(object: serde_json::Value) -> Result<RemoteSubscription, GraphError> {
         id,
         resource: wire.resource.unwrap_or_default(),
         notification_url: wire.notification_url.unwrap_or_default(),
+        lifecycle_url: wire.lifecycle_notification_url,
         expires_at,
     })
 }
@@ -232,9 +265,14 @@ fn not_created(resource: WatchedResource, refusal: Refusal) -> GraphError {
             GraphError::PermissionMissing { call: CREATE.name, permission: resource.permission() }
         }
         403 => GraphError::SubscriptionQuota,
-        400 if refusal.is("InvalidRequest") || refusal.is("ValidationError") => GraphError::NotificationAddressFailed,
+        _ if is_about_the_address(&refusal) => GraphError::NotificationAddressFailed,
         _ => refusal.into_error(&CREATE),
     }
+}
+
+/// Graph called the address and did not like what it was answered [OD] [TLS26].
+fn is_about_the_address(refusal: &Refusal) -> bool {
+    refusal.status == 400 && (refusal.is("InvalidRequest") || refusal.is("ValidationError"))
 }
 
 /// `Subscription Id <guid> already exists for the requested combination` [WH26]: the id is found by its form, since the

@@ -4,12 +4,13 @@ use lockstep_core::ObjectId;
 use lockstep_core::profile::{Profile, SELECT};
 use url::Url;
 
-use crate::call::{Call, Priority, parse};
+use crate::call::{Call, Priority, Reply, parse};
 use crate::client::GraphClient;
 use crate::error::GraphError;
 use crate::odata::Object;
 
-static READ: Call = Call { name: "GET /users/{id}", permission: "User.Read.All", priority: Priority::Normal };
+pub(crate) static READ: Call =
+    Call { name: "GET /users/{id}", permission: "User.Read.All", priority: Priority::Normal };
 
 /// What a read of one user found.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,15 +52,20 @@ impl GraphClient {
     }
 
     async fn read(&self, url: &Url, asked: Option<ObjectId>) -> Result<UserRead, GraphError> {
-        let Some(body) = self.get(&READ, url).await?.found(&READ)? else {
-            return Ok(UserRead::NotFound);
-        };
-        let object: Object = parse(&READ, &body)?;
-        let profile = Profile::from_graph(asked, object).map_err(|_| GraphError::ObjectRefused {
-            call: READ.name,
-            id: asked,
-            why: "its id is missing, malformed or another's",
-        })?;
-        Ok(UserRead::Present(Box::new(profile)))
+        judged(self.get(&READ, url).await?, asked)
     }
+}
+
+/// What the answer about one user says (BI-33).
+pub(crate) fn judged(reply: Reply, asked: Option<ObjectId>) -> Result<UserRead, GraphError> {
+    let Some(body) = reply.found(&READ)? else {
+        return Ok(UserRead::NotFound);
+    };
+    let object: Object = parse(&READ, &body)?;
+    let profile = Profile::from_graph(asked, object).map_err(|_| GraphError::ObjectRefused {
+        call: READ.name,
+        id: asked,
+        why: "its id is missing, malformed or another's",
+    })?;
+    Ok(UserRead::Present(Box::new(profile)))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lockstep_core::ObjectId;
-use lockstep_graph::{EachUser, GraphError, IDS_PER_BATCH, MembershipsRead, UserRead, UserSight};
+use lockstep_graph::{BY_ID_PER_BATCH, EachUser, GraphError, IDS_PER_BATCH, MembershipsRead, UserRead, UserSight};
 use lockstep_simulator::NewGroup;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -222,6 +222,49 @@ async fn g09_memberships_whose_second_half_fails_are_an_error_and_no_part() {
     let reads = client_of(&server.base).read_memberships_many(&people(2), true).await.unwrap();
     assert!(reads.values().all(|read| matches!(read, Err(GraphError::Throttled { .. }))), "{reads:?}");
     assert_eq!(server.graph_requests().len(), 1, "the pause holds for the second request too");
+}
+
+/// G-10: each part of the batch is the `GET /users/{id}` that access hangs on.
+#[tokio::test]
+async fn g10_many_are_read_by_id_at_once_and_each_as_if_alone() {
+    let stand = Stand::start().await;
+    let people: Vec<ObjectId> = (0..BY_ID_PER_BATCH).map(|number| stand.person(&format!("Person {number}"))).collect();
+    stand.tenant.patch_user(people[3].0, json!({ "accountEnabled": false })).unwrap();
+    stand.tenant.delete_user(people[4].0, false).unwrap();
+    let reads = stand.graph.read_users_by_id(&people).await.unwrap();
+    assert_eq!((stand.graph.requests_sent(), reads.len()), (1, BY_ID_PER_BATCH));
+    assert_eq!(stand.simulator.counters().inner["GET /users/{id}"], BY_ID_PER_BATCH as u64);
+    for (place, person) in people.iter().enumerate() {
+        assert_eq!(reads[person], stand.graph.read_user(*person).await, "{place}");
+    }
+    let Ok(UserRead::Present(disabled)) = &reads[&people[3]] else { panic!("is there") };
+    assert_eq!(disabled.account_enabled, Some(false));
+    assert_eq!(reads[&people[4]], Ok(UserRead::NotFound));
+}
+
+/// FA-11, FA-12, BI-32, BI-33: whatever is wrong with one part stays with it.
+#[tokio::test]
+async fn bi33_another_person_in_a_batch_by_id_is_refused() {
+    let server = Server::start(|_| {
+        let parts = [
+            json!({"status": 200, "body": listed(somebody(0))}),
+            json!({"status": 200, "body": listed(somebody(9))}),
+            json!({"status": 404, "body": "<html>"}),
+            json!({"status": 500, "body": "<html>"}),
+            throttled("5"),
+        ];
+        batch_of(&parts)
+    })
+    .await;
+    let reads = client_of(&server.base).read_users_by_id(&people(6)).await.unwrap();
+    let of = |number| &reads[&somebody(number)];
+    assert!(matches!(of(0), Ok(UserRead::Present(_))));
+    assert!(matches!(of(1), Err(GraphError::ObjectRefused { .. })));
+    assert!(matches!(of(2), Err(GraphError::BadAnswer { .. })), "a stray 404 is no evidence (G-09)");
+    assert!(matches!(of(3), Err(GraphError::ServerError { status: 500, .. })));
+    let five = Duration::from_secs(5);
+    assert!(matches!(of(4), Err(GraphError::Throttled { retry_after, .. }) if *retry_after == five));
+    assert!(matches!(of(5), Err(GraphError::BadAnswer { .. })), "left out");
 }
 
 #[tokio::test]
