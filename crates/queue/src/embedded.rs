@@ -157,7 +157,7 @@ impl EmbeddedQueue {
 
     /// See [`crate::Queue::depth`].
     pub async fn depth(&self) -> Result<Depth, QueueError> {
-        const COUNT: &str = "SELECT count(*) FROM hint";
+        const COUNT: &str = "SELECT messages FROM depth";
         const OLDEST: &str = "SELECT body FROM hint ORDER BY id LIMIT 1";
 
         let mut reading = self.shared.reading.lock().await;

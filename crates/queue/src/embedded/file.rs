@@ -23,6 +23,17 @@ const CREATE: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// How many messages there are, kept by the file itself: counting a million of them reads all their bodies, and a
+/// version that does not know of the count keeps it right all the same (G-29).
+const COUNTED: &str = "
+    CREATE TABLE IF NOT EXISTS depth (messages INTEGER NOT NULL) STRICT;
+    INSERT INTO depth SELECT (SELECT count(*) FROM hint) WHERE NOT EXISTS (SELECT 1 FROM depth);
+    CREATE TRIGGER IF NOT EXISTS hint_added AFTER INSERT ON hint
+        BEGIN UPDATE depth SET messages = messages + 1; END;
+    CREATE TRIGGER IF NOT EXISTS hint_gone AFTER DELETE ON hint
+        BEGIN UPDATE depth SET messages = messages - 1; END;
+";
+
 /// Opens the file, makes its schema if it is new, and reads its generation.
 pub(super) async fn open(path: &Path) -> Result<(SqliteConnection, Uuid), QueueError> {
     if let Some(folder) = path.parent() {
@@ -56,6 +67,7 @@ async fn create_or_read(connection: &mut SqliteConnection) -> Result<Uuid, Queue
             return Err(QueueError::Newer { found: newer, known: SCHEMA });
         }
     }
+    sqlx::raw_sql(COUNTED).execute(&mut *tx).await.map_err(failed())?;
     let generation = sqlx::query_scalar("SELECT id FROM generation").fetch_one(&mut *tx).await.map_err(failed())?;
     tx.commit().await.map_err(failed())?;
     Ok(generation)
@@ -75,4 +87,32 @@ async fn create(connection: &mut SqliteConnection) -> Result<(), QueueError> {
         .await
         .map_err(failed())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    async fn depth(connection: &mut SqliteConnection) -> i64 {
+        sqlx::query_scalar("SELECT messages FROM depth").fetch_one(connection).await.unwrap()
+    }
+
+    /// FA-25, G-29: the count is kept, also of a file that an older version made and one writes to beside us.
+    #[tokio::test]
+    async fn fa_25_the_depth_is_kept_and_not_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        let mut old = connect(&path).await.unwrap();
+        create(&mut old).await.unwrap();
+        sqlx::raw_sql("INSERT INTO hint (body) VALUES (x'01'), (x'02'), (x'03')").execute(&mut old).await.unwrap();
+
+        let (mut queue, _) = open(&path).await.unwrap();
+        assert_eq!(depth(&mut queue).await, 3);
+        sqlx::raw_sql("INSERT INTO hint (body) VALUES (x'04'), (x'05')").execute(&mut old).await.unwrap();
+        sqlx::raw_sql("DELETE FROM hint WHERE id < 3").execute(&mut old).await.unwrap();
+        assert_eq!(depth(&mut queue).await, 3);
+        let (mut again, _) = open(&path).await.unwrap();
+        assert_eq!(depth(&mut again).await, 3, "counted once");
+    }
 }
