@@ -8,12 +8,13 @@ pub(crate) mod settle;
 
 use lockstep_core::plan::WaitReason;
 use lockstep_core::{ConnectionId, ObjectId, Timestamp};
+use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::sql::Row;
 
-pub(crate) const COLUMNS: &str = "connection_id, object_id, object_kind, due_at, settle_at, hinted_at, claim, urgent,
-    read_profile, read_membership, reason, version, attempts, last_read_at, lease_owner, lease_until";
+pub(crate) const COLUMNS: &str = "connection_id, object_id, object_kind, due_at, settle_at, hinted_at, claim,
+    claim_group, urgent, read_profile, read_membership, reason, version, attempts, last_read_at, lease_owner, lease_until";
 
 /// An object to look at, leased to this worker.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,8 @@ pub struct Due {
     pub reason: DueReason,
     /// The strongest claim among the hints.
     pub claim: Option<DueClaim>,
+    /// The mapped or nested group that *added* or *removed* is about; of several the last.
+    pub claim_group: Option<ObjectId>,
     /// When the latest hint came: settles count from it.
     pub hinted_at: Option<Timestamp>,
     /// A later look that is owed as well.
@@ -208,6 +211,7 @@ pub(crate) fn due_from(row: &Row) -> Result<Due, StoreError> {
         read_membership: row.get("read_membership")?,
         reason: row.word(T, "reason", DueReason::parse)?,
         claim,
+        claim_group: row.get::<Option<Uuid>>("claim_group")?.map(ObjectId),
         hinted_at: row.maybe_at("hinted_at")?,
         settle_at: row.maybe_at("settle_at")?,
         version: row.get("version")?,

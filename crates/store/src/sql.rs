@@ -91,6 +91,13 @@ impl Sql {
         self
     }
 
+    /// Asks how the database would run it.
+    #[cfg(test)]
+    pub(crate) fn explained(mut self) -> Self {
+        self.text.to_mut().insert_str(0, "EXPLAIN QUERY PLAN ");
+        self
+    }
+
     /// Ready for SQLite. Fixed texts stay prepared; grown ones rarely come again.
     pub(crate) fn for_sqlite(self) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
         let mut arguments = SqliteArguments::default();

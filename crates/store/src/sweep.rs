@@ -1,8 +1,10 @@
 //! What has had its time is dropped, a little in each transaction.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lockstep_core::Timestamp;
+use uuid::Uuid;
 
 use crate::db::Store;
 use crate::error::StoreError;
@@ -15,6 +17,24 @@ const KEEP_WORKERS: Duration = Duration::from_secs(24 * 60 * 60);
 /// A removal older than the longest window of the brake counts nowhere.
 const KEEP_REMOVALS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
+/// Settled events are shown this long; afterwards only how many there were is kept (G-05).
+const KEEP_EVENTS: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// As long as mirror rows of the deleted: the audit tells of each for ever.
+const KEEP_GONE: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+/// Events in one transaction: each may have named a hundred members.
+const EVENTS: i64 = 50;
+/// What is over and asks nothing of anybody. Held, parked and failed events wait for a person.
+const OVER: [&str; 3] = ["applied", "superseded", "ignored"];
+
+// Ids grow with time, so that the oldest are looked at however many there are. What a kept event replays is kept with it.
+const OLDEST: &str = "SELECT id, connection_id FROM
+    (SELECT id, connection_id, coalesce(settled_at, received_at) AS over_at FROM event
+        WHERE status = $1 ORDER BY id LIMIT 1000) AS oldest
+    WHERE over_at < $2 AND NOT EXISTS (SELECT 1 FROM event r WHERE r.replay_of = oldest.id) LIMIT $3";
+const COUNT_SWEPT: &str = "INSERT INTO event_swept (connection_id, status, events) VALUES ($1, $2, $3)
+    ON CONFLICT (connection_id, status) DO UPDATE SET events = event_swept.events + excluded.events";
+const GONE: &str = "DELETE FROM subscription WHERE id IN
+    (SELECT id FROM subscription WHERE status = 'gone' AND coalesce(expires_at, created_at) < $1 LIMIT $2)";
 const SEEN: &str = "DELETE FROM seen WHERE (connection_id, object_id) IN
     (SELECT connection_id, object_id FROM seen WHERE seen_at < $1 LIMIT $2)";
 const EDGES_OF_USERS: &str = "DELETE FROM membership WHERE (connection_id, user_id) IN
@@ -33,8 +53,8 @@ const REMOVALS: &str = "DELETE FROM removal WHERE id IN (SELECT id FROM removal 
 const WORKERS: &str = "DELETE FROM worker WHERE id IN (SELECT id FROM worker WHERE seen_at < $1 LIMIT $2)";
 
 impl Store {
-    /// Drops ids seen out of scope, mirror rows of the long deleted, finished tasks, workers long gone and what no window
-    /// of the brake counts any more.
+    /// Drops ids seen out of scope, mirror rows of the long deleted, finished tasks, workers long gone, subscriptions
+    /// long gone, events long settled and what no window of the brake counts any more.
     ///
     /// # Errors
     /// When the database cannot be written; what was dropped so far stays dropped.
@@ -47,7 +67,35 @@ impl Store {
         self.sweep(GROUPS, deleted).await?;
         self.sweep(TASKS, now - KEEP_TASKS).await?;
         self.sweep(REMOVALS, now - KEEP_REMOVALS).await?;
-        self.sweep(WORKERS, now - KEEP_WORKERS).await
+        self.sweep(WORKERS, now - KEEP_WORKERS).await?;
+        self.sweep(GONE, now - KEEP_GONE).await?;
+        for status in OVER {
+            while self.sweep_events(status, now - KEEP_EVENTS).await? {}
+        }
+        Ok(())
+    }
+
+    /// Whether there may be more.
+    async fn sweep_events(&self, status: &'static str, before: Timestamp) -> Result<bool, StoreError> {
+        let mut tx = self.begin("sweep_old").await?;
+        let mut counts: BTreeMap<Uuid, i64> = BTreeMap::new();
+        let mut ids: Vec<Uuid> = Vec::new();
+        for row in tx.all(sql(OLDEST).bind(status).bind(before).bind(EVENTS)).await? {
+            ids.push(row.get("id")?);
+            if let Some(connection) = row.get::<Option<Uuid>>("connection_id")? {
+                *counts.entry(connection).or_default() += 1;
+            }
+        }
+        if ids.is_empty() {
+            return Ok(false);
+        }
+        for (connection, events) in counts {
+            tx.run(sql(COUNT_SWEPT).bind(connection).bind(status).bind(events)).await?;
+        }
+        tx.run(sql("DELETE FROM event_object WHERE event_id IN ").list(ids.iter().copied())).await?;
+        tx.run(sql("DELETE FROM event WHERE id IN ").list(ids)).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     async fn sweep(&self, delete: &'static str, before: Timestamp) -> Result<(), StoreError> {

@@ -111,14 +111,14 @@ impl Taking {
         let event = from.event("user", Some(id), Some(claim), "in_work");
         self.accept(event, from.message.connection, [id]);
         // Whatever changed may be the enabled state: never behind the background.
-        self.look_at(from.message.connection, id, DueKind::User, claim, true, (true, false));
+        self.look_at(from.message.connection, id, DueKind::User, (claim, None), true, (true, false));
     }
 
     fn take_listing(&mut self, from: &Origin<'_>, group: ObjectId, claim: Claim) {
         let claim = due_claim(claim);
         let event = from.event("group", Some(group), Some(claim), "in_work");
         self.accept(event, from.message.connection, [group]);
-        self.look_at(from.message.connection, group, DueKind::Group, claim, true, (true, true));
+        self.look_at(from.message.connection, group, DueKind::Group, (claim, None), true, (true, true));
     }
 
     fn take_members(&mut self, from: &Origin<'_>, group: ObjectId, members: &[MemberHint], scope: &Scope) {
@@ -129,7 +129,8 @@ impl Taking {
             let claim = if member.removed { DueClaim::Removed } else { DueClaim::Added };
             // Whoever comes in needs both facets in one task (G-10); whoever goes is judged by the membership.
             let facets = (!member.removed, true);
-            self.look_at(connection, member.id, scope.kind(connection, member.id), claim, member.removed, facets);
+            let kind = scope.kind(connection, member.id);
+            self.look_at(connection, member.id, kind, (claim, Some(group)), member.removed, facets);
         }
     }
 
@@ -170,11 +171,12 @@ impl Taking {
         connection: ConnectionId,
         object: ObjectId,
         kind: DueKind,
-        claim: DueClaim,
+        (claim, claim_group): (DueClaim, Option<ObjectId>),
         urgent: bool,
         (read_profile, read_membership): (bool, bool),
     ) {
-        let hinted = HintedObject { connection, object, kind, claim, urgent, read_profile, read_membership };
+        let hinted =
+            HintedObject { connection, object, kind, claim, claim_group, urgent, read_profile, read_membership };
         self.due.entry((connection, object)).and_modify(|known| known.join(&hinted)).or_insert(hinted);
     }
 }

@@ -1,14 +1,15 @@
 //! Rows of a delta are hints: whoever is in scope becomes due, with what the row claims; everybody else is `seen`.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use lockstep_core::hint::MAX_MEMBERS;
 use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 
 use crate::db::Tx;
-use crate::due::mark::HintedObject;
-use crate::due::{DueClaim, DueKind};
+use crate::due::mark::{HintedObject, MarkDue};
+use crate::due::{DueClaim, DueKind, DueReason};
 use crate::error::StoreError;
 use crate::sql::{IDS_PER_STATEMENT, sql};
 use crate::taking::scope::Scope;
@@ -60,6 +61,14 @@ pub struct TakenRows {
     pub unnotified: u64,
 }
 
+impl AddAssign for TakenRows {
+    fn add_assign(&mut self, other: Self) {
+        self.due += other.due;
+        self.out_of_scope += other.out_of_scope;
+        self.unnotified += other.unnotified;
+    }
+}
+
 impl Tx {
     /// Takes users of a page: a read by id of each in scope follows.
     ///
@@ -96,6 +105,33 @@ impl Tx {
         self.write_rows(&taking).await
     }
 
+    /// Notes mirrored users of a page whose rows were taken as snapshots: they are settled like every hint (FA-15), and
+    /// counted where nobody had notified of them (FA-22).
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn note_delta_snapshots(
+        &mut self,
+        connection: ConnectionId,
+        users: &[ObjectId],
+    ) -> Result<TakenRows, StoreError> {
+        let named_by = users.iter().map(|user| (*user, *user)).collect();
+        let unnotified = self.count_unnotified(connection, &named_by).await?;
+        let at = self.now() + self.timing().settle;
+        let settle = |user: &ObjectId| MarkDue {
+            object: *user,
+            kind: DueKind::User,
+            at,
+            urgent: false,
+            read_profile: true,
+            read_membership: false,
+            reason: DueReason::Settle,
+        };
+        let marks: Vec<MarkDue> = users.iter().map(settle).collect();
+        self.mark_due(connection, &marks).await?;
+        Ok(TakenRows { due: named_by.len() as u64, out_of_scope: 0, unnotified })
+    }
+
     /// Which of these users are mirrored or linked to a record.
     ///
     /// # Errors
@@ -110,20 +146,27 @@ impl Tx {
     }
 
     async fn write_rows(&mut self, taking: &TakingRows) -> Result<TakenRows, StoreError> {
-        let lately = self.now() - NOTIFIED_LATELY;
-        let changed: BTreeSet<ObjectId> = taking.named_by.keys().copied().collect();
-        let notified = self.notified_since(taking.connection, &changed, lately).await?;
-        let missed = taking.named_by.iter().filter(|(id, by)| !notified.contains(id) && !notified.contains(by));
-        let rows = TakenRows {
-            due: taking.due.len() as u64,
-            out_of_scope: taking.seen.len() as u64,
-            unnotified: missed.count() as u64,
-        };
+        let unnotified = self.count_unnotified(taking.connection, &taking.named_by).await?;
+        let (due, out_of_scope) = (taking.due.len() as u64, taking.seen.len() as u64);
+        let rows = TakenRows { due, out_of_scope, unnotified };
         let due: Vec<HintedObject> = taking.due.values().cloned().collect();
         self.mark_hinted(&due).await?;
         let seen = taking.seen.iter().map(|(id, kind)| ((taking.connection, *id), *kind)).collect();
         self.note_seen(&seen).await?;
         Ok(rows)
+    }
+
+    /// Of objects that changed, how many nobody notified of, nor of the object whose hint would have told of them.
+    async fn count_unnotified(
+        &mut self,
+        connection: ConnectionId,
+        named_by: &BTreeMap<ObjectId, ObjectId>,
+    ) -> Result<u64, StoreError> {
+        let lately = self.now() - NOTIFIED_LATELY;
+        let changed: BTreeSet<ObjectId> = named_by.keys().copied().collect();
+        let notified = self.notified_since(connection, &changed, lately).await?;
+        let missed = named_by.iter().filter(|(id, by)| !notified.contains(id) && !notified.contains(by));
+        Ok(missed.count() as u64)
     }
 
     /// Objects that a notification named since then.
@@ -174,7 +217,7 @@ impl TakingRows {
         }
         self.named_by.insert(user.id, user.id);
         let claim = if user.removed { DueClaim::Deleted } else { DueClaim::Changed };
-        self.look_at(user.id, DueKind::User, claim, user.urgent || user.removed, (true, false));
+        self.look_at(user.id, DueKind::User, (claim, None), user.urgent || user.removed, (true, false));
     }
 
     fn group(&mut self, group: &DeltaGroup) {
@@ -185,7 +228,7 @@ impl TakingRows {
         if group.removed || group.members.is_empty() || group.members.len() >= MAX_MEMBERS {
             self.named_by.insert(group.id, group.id);
             let claim = if group.removed { DueClaim::Deleted } else { DueClaim::Changed };
-            return self.look_at(group.id, DueKind::Group, claim, true, (true, true));
+            return self.look_at(group.id, DueKind::Group, (claim, None), true, (true, true));
         }
         for member in &group.members {
             self.named_by.insert(member.id, group.id);
@@ -195,7 +238,7 @@ impl TakingRows {
             };
             let claim = if member.removed { DueClaim::Removed } else { DueClaim::Added };
             // Whoever comes in needs both facets in one task (G-10); whoever goes is judged by the membership.
-            self.look_at(member.id, kind, claim, member.removed, (!member.removed, true));
+            self.look_at(member.id, kind, (claim, Some(group.id)), member.removed, (!member.removed, true));
         }
     }
 
@@ -203,12 +246,13 @@ impl TakingRows {
         &mut self,
         object: ObjectId,
         kind: DueKind,
-        claim: DueClaim,
+        (claim, claim_group): (DueClaim, Option<ObjectId>),
         urgent: bool,
         (read_profile, read_membership): (bool, bool),
     ) {
         let connection = self.connection;
-        let hinted = HintedObject { connection, object, kind, claim, urgent, read_profile, read_membership };
+        let hinted =
+            HintedObject { connection, object, kind, claim, claim_group, urgent, read_profile, read_membership };
         self.due.entry(object).and_modify(|known| known.join(&hinted)).or_insert(hinted);
     }
 }

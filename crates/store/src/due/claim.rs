@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::db::{Store, Tx};
 use crate::due::{COLUMNS, Due, due_from};
 use crate::error::StoreError;
-use crate::sql::{IDS_PER_STATEMENT, sql};
+use crate::sql::{IDS_PER_STATEMENT, Sql, sql};
 
 /// How long a worker that says nothing keeps what it took.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -19,13 +19,19 @@ const RELEASE: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL,
     attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE lease_owner = ";
 const PUT_OFF: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL,
     attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END";
-/// As the index `due_suspect` has it: whoever a hint says is gone, and whoever answered 404 once.
-const SUSPECT: &str = "(claim = 'deleted' OR claim = 'removed' OR reason = 'missing_agree')";
+const FREE_EXPIRED: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL
+    WHERE lease_owner IS NOT NULL AND lease_until <= $1 AND lease_owner <> $2";
+// Word for word as the index `due_rank` has it.
+const RANK: &str = "(CASE WHEN claim IN ('deleted', 'removed') OR reason = 'missing_agree' THEN 2
+    WHEN urgent THEN 1 ELSE 0 END)";
 // One look into the index per connection, however many rows wait.
 const NEXT_DUE: &str = "SELECT min(CASE WHEN next_try_at > at THEN next_try_at ELSE at END) AS at FROM (
     SELECT c.next_try_at AS next_try_at, (SELECT d.due_at FROM due d WHERE d.connection_id = c.id
-        AND (d.lease_until IS NULL OR d.lease_until <= $1) ORDER BY d.due_at LIMIT 1) AS at
+        AND d.lease_owner IS NULL ORDER BY d.due_at LIMIT 1) AS at
         FROM connection c WHERE c.state <> 'paused'
+    UNION ALL
+    SELECT c.next_try_at AS next_try_at, d.due_at AS at FROM due d JOIN connection c ON c.id = d.connection_id
+        WHERE d.lease_owner IS NOT NULL AND d.lease_until <= $1 AND c.state <> 'paused'
     UNION ALL
     SELECT c.next_try_at AS next_try_at, t.due_at AS at FROM task t JOIN connection c ON c.id = t.connection_id
         WHERE t.state = 'due' AND (t.lease_until IS NULL OR t.lease_until <= $1) AND c.state <> 'paused'
@@ -34,12 +40,16 @@ const NEXT_DUE: &str = "SELECT min(CASE WHEN next_try_at > at THEN next_try_at E
 const IN_HAND: &str = "SELECT (SELECT count(*) FROM due WHERE lease_owner IS NOT NULL AND lease_until > $1)
     + (SELECT count(*) FROM task WHERE state = 'due' AND lease_until > $1) AS leased";
 
-/// In what order work is taken.
+/// Connections looked into by one claim: with more, those whose work is due longest come first.
+const CONNECTIONS_AT_ONCE: i64 = 64;
+
+/// In what order work is taken; as numbered in `due_rank`.
 #[derive(Clone, Copy)]
 enum Rank {
-    Suspect,
-    Urgent,
-    Background,
+    Background = 0,
+    Urgent = 1,
+    /// Whoever a hint says is gone, and whoever answered 404 once (FA-11).
+    Suspect = 2,
 }
 
 impl Store {
@@ -53,9 +63,12 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut tx = self.begin("claim_due").await?;
-        let mut urgent = tx.claimable(worker, Rank::Suspect, limit).await?;
-        urgent.append(&mut tx.claimable(worker, Rank::Urgent, limit - urgent.len()).await?);
-        let mut background = tx.claimable(worker, Rank::Background, limit).await?;
+        // A lease that ran out is none: its rows stand among the others again.
+        let now = tx.now();
+        tx.run(sql(FREE_EXPIRED).bind(now).bind(worker)).await?;
+        let mut urgent = tx.claimable(Rank::Suspect, limit).await?;
+        urgent.append(&mut tx.claimable(Rank::Urgent, limit - urgent.len()).await?);
+        let mut background = tx.claimable(Rank::Background, limit).await?;
         if urgent.is_empty() && background.is_empty() {
             return Ok(Vec::new());
         }
@@ -149,35 +162,22 @@ impl Store {
 }
 
 impl Tx {
-    async fn claimable(&mut self, worker: Uuid, rank: Rank, limit: usize) -> Result<Vec<Due>, StoreError> {
+    /// The work of this rank that is due longest. Connection by connection, so that the backlog of one that is paused or
+    /// in trouble is not walked through.
+    async fn claimable(&mut self, rank: Rank, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let mut dues = Vec::new();
         if limit == 0 {
-            return Ok(Vec::new());
+            return Ok(dues);
         }
         let now = self.now();
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let query = sql("SELECT ").push(COLUMNS).push(" FROM due WHERE ");
-        let query = match rank {
-            Rank::Suspect => query.push(SUSPECT),
-            Rank::Urgent => {
-                query.push("urgent = ").value(true).push(" AND NOT coalesce(").push(SUSPECT).push(", FALSE)")
-            }
-            Rank::Background => {
-                query.push("urgent = ").value(false).push(" AND NOT coalesce(").push(SUSPECT).push(", FALSE)")
-            }
-        };
-        let query = query
-            .push(" AND due_at <= ")
-            .value(now)
-            .push(" AND (lease_owner IS NULL OR (lease_until <= ")
-            .value(now)
-            .push(" AND lease_owner <> ")
-            .value(worker)
-            .push(")) AND EXISTS (SELECT 1 FROM connection c WHERE c.id = due.connection_id AND c.state <> 'paused'")
-            .push(" AND (c.next_try_at IS NULL OR c.next_try_at <= ")
-            .value(now)
-            .push(")) ORDER BY due_at LIMIT ")
-            .value(limit);
-        self.all(query).await?.iter().map(due_from).collect()
+        for row in self.all(connections_with_work(rank, now)).await? {
+            let connection = ConnectionId(row.get("id")?);
+            let rows = self.all(free_rows(connection, rank, now, limit)).await?;
+            dues.extend(rows.iter().map(due_from).collect::<Result<Vec<_>, _>>()?);
+        }
+        dues.sort_by_key(|due| due.due_at);
+        dues.truncate(limit);
+        Ok(dues)
     }
 
     async fn lease(&mut self, worker: Uuid, objects: &mut [Due]) -> Result<(), StoreError> {
@@ -196,10 +196,83 @@ impl Tx {
     }
 }
 
+/// Connections at work that have something of this rank to do, the longest due first.
+fn connections_with_work(rank: Rank, now: Timestamp) -> Sql {
+    let query = sql("SELECT id FROM (SELECT c.id AS id, (SELECT d.due_at FROM due d WHERE d.connection_id = c.id AND ");
+    let query = query.push(RANK).push(" = ").value(rank as i64);
+    let query = query.push(" AND d.lease_owner IS NULL ORDER BY d.due_at LIMIT 1) AS at FROM connection c");
+    let query = query.push(" WHERE c.state <> 'paused' AND (c.next_try_at IS NULL OR c.next_try_at <= ").value(now);
+    let query = query.push(")) AS waiting WHERE at <= ").value(now).push(" ORDER BY at, id LIMIT ");
+    query.value(CONNECTIONS_AT_ONCE)
+}
+
+fn free_rows(connection: ConnectionId, rank: Rank, now: Timestamp, limit: usize) -> Sql {
+    let query = sql("SELECT ").push(COLUMNS).push(" FROM due WHERE connection_id = ").value(connection);
+    let query = query.push(" AND ").push(RANK).push(" = ").value(rank as i64);
+    let query = query.push(" AND lease_owner IS NULL AND due_at <= ").value(now).push(" ORDER BY due_at LIMIT ");
+    query.value(i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
 fn by_connection(objects: &[Due]) -> std::collections::BTreeMap<ConnectionId, Vec<ObjectId>> {
     let mut ids = std::collections::BTreeMap::<_, Vec<_>>::new();
     for due in objects {
         ids.entry(due.connection).or_default().push(due.object);
     }
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::db::StoreConfig;
+    use crate::{Clock, Store};
+
+    /// How SQLite would run these.
+    async fn plans(queries: Vec<Sql>) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig {
+            url: format!("sqlite://{}", folder.path().join("lockstep.db").display()),
+            key_file: folder.path().join("key"),
+            clock: Clock::system(),
+            timing: lockstep_core::timing::Timing::default(),
+        })
+        .await
+        .unwrap();
+        let mut steps = Vec::new();
+        for query in queries {
+            for row in store.all("explaining", query.explained()).await.unwrap() {
+                steps.push(row.get::<String>("detail").unwrap());
+            }
+        }
+        steps
+    }
+
+    /// FA-25: with a million rows not due yet, leased, or of a connection that is paused, a claim costs what it takes.
+    #[tokio::test]
+    async fn fa_25_a_claim_walks_past_no_backlog() {
+        let (now, connection) = (Timestamp::from_micros(1), ConnectionId(Uuid::nil()));
+        for rank in [Rank::Suspect, Rank::Urgent, Rank::Background] {
+            let steps = plans(vec![free_rows(connection, rank, now, 300)]).await;
+            let by_rank = "SEARCH due USING INDEX due_rank (connection_id=? AND <expr>=? AND due_at<?)";
+            assert_eq!(steps, [by_rank], "and no sorting");
+            let steps = plans(vec![connections_with_work(rank, now)]).await;
+            let first = |step: &String| {
+                step.starts_with("SEARCH d USING") && step.contains("INDEX due_rank (connection_id=? AND <expr>=?")
+            };
+            assert!(steps.iter().any(first), "{steps:#?}");
+            assert!(!steps.iter().any(|step| step.starts_with("SCAN d")), "{steps:#?}");
+        }
+        let steps = plans(vec![sql(FREE_EXPIRED).bind(now).bind(Uuid::nil())]).await;
+        assert_eq!(steps, ["SEARCH due USING INDEX due_lease_end (lease_until<?)"]);
+    }
+
+    #[tokio::test]
+    async fn fa_25_the_next_due_time_is_one_look_per_connection() {
+        let steps = plans(vec![sql(NEXT_DUE).bind(Timestamp::from_micros(1))]).await;
+        let free = |step: &String| step.contains("due_soonest (connection_id=?)");
+        let expired = |step: &String| step.contains("due_lease_end (lease_until<?)");
+        assert!(steps.iter().any(free) && steps.iter().any(expired), "{steps:#?}");
+        assert!(!steps.iter().any(|step| step.starts_with("SCAN d")), "{steps:#?}");
+    }
 }

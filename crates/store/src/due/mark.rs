@@ -9,10 +9,10 @@ use crate::due::{DueClaim, DueKind, DueReason};
 use crate::error::StoreError;
 use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
 
-const INSERT: &str =
-    "INSERT INTO due (connection_id, object_id, object_kind, due_at, settle_at, hinted_at, claim, urgent,
-    read_profile, read_membership, reason, version) VALUES ";
+const INSERT: &str = "INSERT INTO due (connection_id, object_id, object_kind, due_at, settle_at, hinted_at, claim,
+    claim_group, urgent, read_profile, read_membership, reason, version) VALUES ";
 
+// Of two claims about one group the later stands; of those about several the one that may take access.
 // The version is raised whatever is asked for: a read that began before does not answer it.
 const MERGE_HINT: &str = " ON CONFLICT (connection_id, object_id) DO UPDATE SET
     object_kind = CASE WHEN due.object_kind = 'unknown' THEN excluded.object_kind ELSE due.object_kind END,
@@ -25,9 +25,15 @@ const MERGE_HINT: &str = " ON CONFLICT (connection_id, object_id) DO UPDATE SET
     hinted_at = excluded.hinted_at,
     claim = CASE
         WHEN due.claim = 'deleted' OR excluded.claim = 'deleted' THEN 'deleted'
+        WHEN due.claim_group = excluded.claim_group THEN excluded.claim
         WHEN due.claim = 'removed' OR excluded.claim = 'removed' THEN 'removed'
         WHEN due.claim = 'added' OR excluded.claim = 'added' THEN 'added'
         ELSE coalesce(excluded.claim, due.claim) END,
+    claim_group = CASE
+        WHEN excluded.claim_group IS NULL THEN due.claim_group
+        WHEN due.claim = 'removed' AND excluded.claim = 'added'
+            AND (due.claim_group IS NULL OR due.claim_group <> excluded.claim_group) THEN due.claim_group
+        ELSE excluded.claim_group END,
     urgent = CASE WHEN due.urgent THEN due.urgent ELSE excluded.urgent END,
     read_profile = CASE WHEN due.read_profile THEN due.read_profile ELSE excluded.read_profile END,
     read_membership = CASE WHEN due.read_membership THEN due.read_membership ELSE excluded.read_membership END,
@@ -78,6 +84,8 @@ pub(crate) struct HintedObject {
     pub(crate) object: ObjectId,
     pub(crate) kind: DueKind,
     pub(crate) claim: DueClaim,
+    /// See [`crate::Due`].
+    pub(crate) claim_group: Option<ObjectId>,
     pub(crate) urgent: bool,
     pub(crate) read_profile: bool,
     pub(crate) read_membership: bool,
@@ -89,10 +97,23 @@ impl HintedObject {
         if self.kind == DueKind::Unknown {
             self.kind = other.kind;
         }
-        self.claim = self.claim.max(other.claim);
+        (self.claim, self.claim_group) = self.joined_claim(other);
         self.urgent |= other.urgent;
         self.read_profile |= other.read_profile;
         self.read_membership |= other.read_membership;
+    }
+
+    /// As `MERGE_HINT` has it.
+    fn joined_claim(&self, other: &Self) -> (DueClaim, Option<ObjectId>) {
+        let either_group = other.claim_group.or(self.claim_group);
+        let deleted = self.claim.max(other.claim) == DueClaim::Deleted;
+        if deleted {
+            (DueClaim::Deleted, either_group)
+        } else if other.claim_group.is_some() && other.claim_group == self.claim_group || other.claim >= self.claim {
+            (other.claim, either_group)
+        } else {
+            (self.claim, self.claim_group.or(other.claim_group))
+        }
     }
 }
 
@@ -123,8 +144,18 @@ impl Tx {
         for chunk in objects.chunks(ROWS_PER_STATEMENT) {
             let rows = chunk.iter().map(|hinted| {
                 let facets = (hinted.read_profile, hinted.read_membership);
-                let HintedObject { connection, object, kind, claim, urgent, .. } = *hinted;
-                row(connection, object, kind, now, Some(now), Some(claim), urgent, facets, DueReason::Hint)
+                let HintedObject { connection, object, kind, claim, claim_group, urgent, .. } = *hinted;
+                row(
+                    connection,
+                    object,
+                    kind,
+                    now,
+                    Some(now),
+                    Some((claim, claim_group)),
+                    urgent,
+                    facets,
+                    DueReason::Hint,
+                )
             });
             let statement = sql(INSERT).rows(rows).push(MERGE_HINT);
             self.run(statement.bind(coalesce).bind(coalesce).bind(coalesce).bind(coalesce)).await?;
@@ -155,7 +186,7 @@ fn row(
     kind: DueKind,
     due_at: Timestamp,
     hinted_at: Option<Timestamp>,
-    claim: Option<DueClaim>,
+    claim: Option<(DueClaim, Option<ObjectId>)>,
     urgent: bool,
     (read_profile, read_membership): (bool, bool),
     reason: DueReason,
@@ -167,7 +198,8 @@ fn row(
         due_at.into(),
         Bind::Int(None),
         hinted_at.into(),
-        claim.map(DueClaim::as_str).into(),
+        claim.map(|(claim, _)| claim.as_str()).into(),
+        claim.and_then(|(_, group)| group).into(),
         urgent.into(),
         read_profile.into(),
         read_membership.into(),

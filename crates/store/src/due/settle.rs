@@ -120,6 +120,7 @@ impl Tx {
 
 const REPLACE: &str = " ON CONFLICT (connection_id, object_id) DO UPDATE SET object_kind = excluded.object_kind,
     due_at = excluded.due_at, settle_at = excluded.settle_at, hinted_at = excluded.hinted_at, claim = excluded.claim,
+    claim_group = excluded.claim_group,
     urgent = excluded.urgent, read_profile = excluded.read_profile, read_membership = excluded.read_membership,
     reason = excluded.reason, attempts = 0, last_read_at = excluded.last_read_at, lease_owner = NULL, lease_until = NULL";
 
@@ -155,6 +156,7 @@ fn row_of(due: &Due, read_at: Timestamp) -> Vec<Bind> {
         due.settle_at.into(),
         due.hinted_at.into(),
         due.claim.map(DueClaim::as_str).into(),
+        due.claim_group.into(),
         is_urgent(due).into(),
         due.read_profile.into(),
         due.read_membership.into(),

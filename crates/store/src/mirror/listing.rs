@@ -108,6 +108,7 @@ impl Tx {
                     object: ObjectId(row.get("object_id")?),
                     kind: DueKind::User,
                     claim: DueClaim::Changed,
+                    claim_group: None,
                     urgent: true,
                     read_profile: true,
                     read_membership: true,

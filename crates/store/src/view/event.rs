@@ -181,7 +181,9 @@ const EVENTS: &str = "SELECT e.id, e.replay_of, c.name AS connection, e.kind, e.
 const CHAIN: &str = " UNION SELECT e.id, e.replay_of FROM event e JOIN before b ON e.id = b.replay_of),
     chain (id) AS (SELECT id FROM before UNION SELECT e.id FROM event e JOIN chain c ON e.replay_of = c.id) ";
 
-const SUMS: &str = "SELECT status, count(*) AS events FROM event WHERE connection_id = $1 GROUP BY status";
+// Of those that had their time only the count is kept: a status may come twice.
+const SUMS: &str = "SELECT status, count(*) AS events FROM event WHERE connection_id = $1 GROUP BY status
+    UNION ALL SELECT status, events FROM event_swept WHERE connection_id = $1";
 
 impl EventView {
     fn from_row(row: &Row) -> Result<Self, StoreError> {

@@ -178,6 +178,26 @@ async fn fa22_a_change_that_was_notified_is_not_counted_as_missed() {
     assert_eq!(take(&world, &[row(1)]).await.unnotified, 1, "that was another change");
 }
 
+/// FA-15, FA-22: a row that served as a snapshot is settled and counted like one that was a hint.
+#[tokio::test]
+async fn fa22_snapshots_of_a_wide_round_are_settled_and_counted() {
+    let world = World::new().await;
+    known(&world, &[1, 2]).await;
+    world.store.take_hints(&[world.message(vec![changed(1)])]).await.unwrap();
+    world.change("DELETE FROM due").await;
+    let mut tx = world.store.begin("rows").await.unwrap();
+    let taken = tx.note_delta_snapshots(world.connection.id, &[user(1), user(2)]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!((taken.due, taken.unnotified), (2, 1));
+    assert!(claim(&world).await.is_empty(), "not now: the row told");
+    world.wait(world.store.timing().settle);
+    let settled = claim(&world).await;
+    assert_eq!(
+        settled.iter().map(|due| (due.object, due.reason)).collect::<Vec<_>>(),
+        [(user(1), DueReason::Settle), (user(2), DueReason::Settle)]
+    );
+}
+
 #[tokio::test]
 async fn a_groups_members_are_due_and_without_members_the_group_is() {
     let world = World::new().await;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use lockstep_core::timing::Timing;
-use lockstep_store::{ConnectionState, DueKind, DueReason, MarkDue, NextLook, Trouble};
+use lockstep_store::{ConnectionState, DueClaim, DueKind, DueReason, MarkDue, NextLook, Trouble};
 use uuid::Uuid;
 
-use crate::world::{World, mail, user};
+use crate::world::{World, mail, rule, user};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -202,4 +202,83 @@ async fn a_hint_during_the_last_attempt_is_not_given_up_with_it() {
     world.store.take_hints(&[world.about(1)]).await.unwrap();
     world.store.fail_object(&claimed[0], "gave up").await.unwrap();
     assert_eq!(world.store.claim_due(Uuid::new_v4(), 5).await.unwrap().len(), 1);
+}
+
+/// FA-25: whatever waits of connections that are not at work is not in the way of others.
+#[tokio::test]
+async fn fa_25_the_backlog_of_a_paused_connection_holds_nobody_up() {
+    let world = World::new().await;
+    let paused = world.store.add_connection(crate::world::new_connection("fabrikam")).await.unwrap();
+    let now = world.now();
+    let backlog: Vec<_> = (0..1_000).map(|n| mark(n, now, true)).collect();
+    let mut tx = world.store.begin("mark").await.unwrap();
+    tx.mark_due(paused.id, &backlog).await.unwrap();
+    tx.commit().await.unwrap();
+    world.store.pause_connection(paused.id).await.unwrap();
+    world.wait(SECOND);
+    marked(&world, &[mark(1, world.now(), false)]).await;
+    assert_eq!(world.store.next_due_at().await.unwrap(), Some(now + SECOND));
+    let claimed = world.store.claim_due(Uuid::new_v4(), 10).await.unwrap();
+    assert_eq!(claimed.iter().map(|due| due.connection).collect::<Vec<_>>(), [world.connection.id]);
+}
+
+/// Of two connections the work that is due longest comes first, whichever it belongs to.
+#[tokio::test]
+async fn connections_are_served_by_the_age_of_their_work() {
+    let world = World::new().await;
+    let other = world.store.add_connection(crate::world::new_connection("fabrikam")).await.unwrap();
+    world.store.note_connection_ok(other.id).await.unwrap();
+    let start = world.now();
+    for (connection, n) in [(world.connection.id, 1), (other.id, 2), (world.connection.id, 3), (other.id, 4)] {
+        let mut tx = world.store.begin("mark").await.unwrap();
+        tx.mark_due(connection, &[mark(n, start + SECOND * n as u32, true)]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    world.wait(SECOND * 10);
+    let claimed = world.store.claim_due(Uuid::new_v4(), 3).await.unwrap();
+    assert_eq!(claimed.iter().map(|due| due.object).collect::<Vec<_>>(), [1, 2, 3].map(user));
+}
+
+/// FA-11: who may be gone comes before all that is urgent, and that before the rest.
+#[tokio::test]
+async fn fa_11_suspects_come_first() {
+    let world = World::new().await;
+    for n in [1, 2] {
+        let read = world.read(n, &mail(n), true, &[world.staff]).await;
+        world.sync(&[read]).await.unwrap();
+    }
+    marked(&world, &[mark(9, world.now(), false)]).await;
+    world.wait(SECOND);
+    world.store.take_hints(&[world.about(1)]).await.unwrap();
+    world.wait(SECOND);
+    world.store.take_hints(&[world.members(&[(2, true)])]).await.unwrap();
+    let claimed = world.store.claim_due(Uuid::new_v4(), 9).await.unwrap();
+    assert_eq!(claimed.iter().map(|due| due.object).collect::<Vec<_>>(), [2, 1, 9].map(user));
+}
+
+/// Of two claims about one group the later stands; of claims about several the one that may take access.
+#[tokio::test]
+async fn a_claim_says_which_group_it_is_about() {
+    let mut world = World::new().await;
+    let (staff, office) = (world.staff, lockstep_core::ObjectId(Uuid::new_v4()));
+    world.set_rules(vec![rule(staff, 10, "staff"), rule(office, 20, "office")]).await;
+    let claim = async |world: &World| {
+        let worker = Uuid::new_v4();
+        let claimed = world.store.claim_due(worker, 5).await.unwrap();
+        world.store.release(worker, &claimed).await.unwrap();
+        (claimed[0].claim, claimed[0].claim_group)
+    };
+    world.store.take_hints(&[world.members(&[(1, true)])]).await.unwrap();
+    assert_eq!(claim(&world).await, (Some(DueClaim::Removed), Some(staff)));
+    world.staff = office;
+    world.store.take_hints(&[world.members(&[(1, false)])]).await.unwrap();
+    assert_eq!(claim(&world).await, (Some(DueClaim::Removed), Some(staff)), "that of another group may take access");
+    world.staff = staff;
+    world.store.take_hints(&[world.members(&[(1, false)])]).await.unwrap();
+    assert_eq!(claim(&world).await, (Some(DueClaim::Added), Some(staff)), "came back");
+    let left = [world.members(&[(1, false)]), world.members(&[(1, true)])];
+    world.store.take_hints(&left).await.unwrap();
+    assert_eq!(claim(&world).await, (Some(DueClaim::Removed), Some(staff)), "within one taking too");
+    world.store.take_hints(&[world.about(1)]).await.unwrap();
+    assert_eq!(claim(&world).await, (Some(DueClaim::Removed), Some(staff)));
 }

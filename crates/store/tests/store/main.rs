@@ -12,6 +12,7 @@ mod mirror;
 mod opening;
 mod replay;
 mod subscription;
+mod sweep;
 mod taking;
 mod task;
 mod upkeep;
