@@ -1,5 +1,6 @@
 //! What the loops do, one file a job.
 
+pub(crate) mod blame;
 pub(crate) mod compare_group;
 pub(crate) mod daily_compare;
 pub(crate) mod decide_listed;

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::WorkerError;
 
-pub(crate) use many::Asked;
+pub(crate) use many::{Asked, Missed};
 
 /// Which facets to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

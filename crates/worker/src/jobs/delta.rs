@@ -5,6 +5,7 @@ mod page;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockstep_core::{ConnectionId, Ticket, Timestamp};
@@ -46,8 +47,14 @@ struct Run<'a> {
     endpoints: GraphEndpoints,
     began: Timestamp,
     /// Links followed, as hashes: a longer circle is a repeat too (BI-31).
-    followed: HashSet<u64>,
+    followed: Mutex<HashSet<u64>>,
     hasher: RandomState,
+}
+
+/// A page, or why there is none, with the ticket drawn before it was asked for.
+struct Fetched {
+    page: Result<Page, WorkerError>,
+    place: (Ticket, Timestamp),
 }
 
 /// Runs the rounds of a connection, then owes the next run.
@@ -60,8 +67,8 @@ pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
     check_tenant(&client, &basis.connection).await?;
     trouble::note_ok(ctx, &basis.connection).await?;
     let endpoints = endpoints(&basis.connection.cloud, &ctx.config.graph)?;
-    let (followed, hasher) = (HashSet::new(), RandomState::new());
-    let mut run = Run { ctx, client, basis, endpoints, began, followed, hasher };
+    let (followed, hasher) = (Mutex::default(), RandomState::new());
+    let run = Run { ctx, client, basis, endpoints, began, followed, hasher };
     let mut ended = Vec::new();
     let mut failed = None;
     for round in DeltaRound::ALL {
@@ -86,12 +93,13 @@ impl Run<'_> {
         self.basis.connection.id
     }
 
-    async fn round(&mut self, round: DeltaRound) -> Result<Ended, WorkerError> {
+    async fn round(&self, round: DeltaRound) -> Result<Ended, WorkerError> {
         let store = &self.ctx.store;
         let Some(mut state) = store.lookup_delta(self.connection(), round).await? else {
             return Ok(Ended::NoLink);
         };
         let mut abandoned = false;
+        let mut ahead: Option<Fetched> = None;
         loop {
             if self.ctx.stopping() {
                 return Err(WorkerError::Stopping);
@@ -102,12 +110,21 @@ impl Run<'_> {
             if state.under_way.is_none() && store.now().since(state.taken_at) >= LINK_LIFE {
                 return self.expire(&state).await;
             }
-            let place = stamp(store).await?;
-            match self.page(&state).await {
-                Ok(page) => match self.take(&state, page, place).await? {
-                    Some(next) => state = next,
-                    None => return Ok(Ended::Well),
+            let Fetched { page, place } = match ahead.take() {
+                Some(fetched) if store.now().since(fetched.place.1) < store.timing().work_timeout / 2 => fetched,
+                _ => match self.link(&state) {
+                    Ok(link) => self.fetch(round, &link, stamp(store).await?).await,
+                    Err(failure) => return self.failed(&state, failure).await,
                 },
+            };
+            match page {
+                Ok(page) => {
+                    let last = self.has_had_its_time(round);
+                    match self.take_and_look_ahead(&state, page, place, last).await? {
+                        (Some(next), upcoming) => (state, ahead) = (next, upcoming),
+                        (None, _) => return Ok(Ended::Well),
+                    }
+                }
                 Err(WorkerError::Graph(failure)) if is_forgotten(&failure) && state.under_way.is_none() => {
                     return self.expire(&state).await;
                 }
@@ -118,14 +135,20 @@ impl Run<'_> {
                 }
                 Err(failure) => return self.failed(&state, failure).await,
             }
-            if round == DeltaRound::UsersProfile && store.now().since(self.began) > store.timing().delta_interval {
-                // The narrow rounds are due again: the next run goes on with this one from its checkpoint.
+            if self.has_had_its_time(round) {
                 return Ok(Ended::Well);
             }
         }
     }
 
-    async fn page(&mut self, state: &DeltaState) -> Result<Page, WorkerError> {
+    /// The narrow rounds are due again: the next run goes on with the wide one from its checkpoint.
+    fn has_had_its_time(&self, round: DeltaRound) -> bool {
+        let store = &self.ctx.store;
+        round == DeltaRound::UsersProfile && store.now().since(self.began) > store.timing().delta_interval
+    }
+
+    /// Where the round goes on.
+    fn link(&self, state: &DeltaState) -> Result<PageLink, WorkerError> {
         let (text, pages) = match &state.under_way {
             Some(progress) => (&progress.next_link, progress.pages),
             None => (&state.link, 0),
@@ -135,14 +158,48 @@ impl Run<'_> {
         if pages >= MOST_PAGES {
             return Err(refused(LinkFault::TooManyPages).into());
         }
-        let page = fetch(&self.client, state.round, &link).await?;
-        self.followed.insert(self.hasher.hash_one(text));
+        Ok(link)
+    }
+
+    /// Fetches one page; `place` was drawn for it just now.
+    async fn fetch(&self, round: DeltaRound, link: &PageLink, place: (Ticket, Timestamp)) -> Fetched {
+        let page = fetch(&self.client, round, link).await.map_err(WorkerError::from);
+        Fetched { page: page.and_then(|page| self.unless_it_repeats(link, page)), place }
+    }
+
+    /// BI-31.
+    fn unless_it_repeats(&self, link: &PageLink, page: Page) -> Result<Page, WorkerError> {
+        let mut followed = self.followed();
+        followed.insert(self.hasher.hash_one(link.as_str()));
         match &page.next {
-            DeltaNext::Next(next) if self.followed.contains(&self.hasher.hash_one(next.as_str())) => {
-                Err(refused(LinkFault::Repeats).into())
+            DeltaNext::Next(next) if followed.contains(&self.hasher.hash_one(next.as_str())) => {
+                Err(GraphError::LinkRefused { call: "delta", fault: LinkFault::Repeats }.into())
             }
             _ => Ok(page),
         }
+    }
+
+    fn followed(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next page is fetched while this one is written: Graph's latency is the limit. Only what is written counts;
+    /// after a kill the page ahead is fetched once more (G-12).
+    async fn take_and_look_ahead(
+        &self,
+        state: &DeltaState,
+        page: Page,
+        place: (Ticket, Timestamp),
+        last: bool,
+    ) -> Result<(Option<DeltaState>, Option<Fetched>), WorkerError> {
+        let pages = state.under_way.as_ref().map_or(0, |progress| progress.pages) + 1;
+        let next = match &page.next {
+            DeltaNext::Next(next) if !last && pages < MOST_PAGES && !self.ctx.stopping() => next.clone(),
+            _ => return Ok((self.take(state, page, place).await?, None)),
+        };
+        let place_ahead = stamp(&self.ctx.store).await?;
+        let (taken, ahead) = futures::join!(self.take(state, page, place), self.fetch(state.round, &next, place_ahead));
+        Ok((taken?, Some(ahead)))
     }
 
     /// One page: its due rows and the checkpoint, or the link of the next round, in one transaction (G-12). Gives the
@@ -199,6 +256,8 @@ impl Run<'_> {
 
     async fn begin_anew(&self, state: &DeltaState) -> Result<DeltaState, WorkerError> {
         self.ctx.store.abandon_delta(state).await?;
+        // The same pages may lead there again.
+        self.followed().clear();
         let anew = self.ctx.store.lookup_delta(self.connection(), state.round).await?;
         anew.ok_or(WorkerError::Stopping)
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use lockstep_core::ErrorClass;
 use lockstep_core::retry::{RetryPolicy, Verdict};
-use lockstep_graph::GraphError;
 use lockstep_store::Due;
 use tracing::{debug, warn};
 
 use crate::basis::Basis;
 use crate::context::Context;
 use crate::error::WorkerError;
+use crate::jobs::blame::{Suspect, may_concern_one};
 use crate::supervise::chain;
 use crate::trouble::{self, chance};
 
@@ -23,6 +23,8 @@ const APART_FOR: Duration = Duration::from_secs(30);
 pub(crate) struct Ended {
     /// Graph said something about some of them.
     pub answered: bool,
+    /// Graph failed over these, each by itself.
+    pub suspects: Vec<Suspect>,
     /// Kept from being looked at by a fault that is not theirs.
     pub kept_off: Vec<(Vec<Due>, WorkerError)>,
 }
@@ -30,13 +32,15 @@ pub(crate) struct Ended {
 impl Ended {
     pub(crate) fn join(&mut self, other: Self) {
         self.answered |= other.answered;
+        self.suspects.extend(other.suspects);
         self.kept_off.extend(other.kept_off);
     }
 }
 
 /// Notes what the batch says about its connection, and makes those wait that it kept off.
 pub(crate) async fn conclude(ctx: &Context, basis: &Basis, ended: Ended) -> Result<(), WorkerError> {
-    let Ended { answered, kept_off } = ended;
+    let Ended { answered, kept_off, suspects } = ended;
+    debug_assert!(suspects.is_empty(), "judged before");
     let (apart, wide): (Vec<_>, Vec<_>) =
         kept_off.into_iter().partition(|(_, failure)| answered && may_concern_one(failure));
     for (dues, failure) in apart {
@@ -60,11 +64,6 @@ fn pause(failure: &WorkerError) -> (bool, Option<Duration>) {
         ErrorClass::Transient { retry_after } => (false, retry_after),
         ErrorClass::Permanent | ErrorClass::Bug => (true, None),
     }
-}
-
-/// With others answered at the same time it is no outage.
-fn may_concern_one(failure: &WorkerError) -> bool {
-    matches!(failure, WorkerError::Graph(GraphError::ServerError { .. } | GraphError::Unreachable { .. }))
 }
 
 /// A fault of the object itself.

@@ -8,14 +8,14 @@ use futures::stream::{FuturesUnordered, Stream, StreamExt as _, unfold};
 use lockstep_core::ObjectId;
 use lockstep_core::mirror::{PersonRead, ProfileFacet, ProfileFound, ProfileRead};
 use lockstep_core::record::Status;
-use lockstep_graph::{IDS_PER_BATCH, MEMBERSHIPS_PER_BATCH, ObjectKind};
+use lockstep_graph::{BY_ID_PER_BATCH, IDS_PER_BATCH, MEMBERSHIPS_PER_BATCH, ObjectKind};
 use lockstep_store::{Due, DueClaim, DueKind, DueReason, MirroredPerson};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::basis::Basis;
 use crate::context::Context;
 use crate::error::WorkerError;
-use crate::read::{Asked, Facets, Reader, decisive, stamp};
+use crate::read::{Asked, Facets, Missed, Reader, decisive, stamp};
 use crate::settle_people::Look;
 
 /// So few are read by id, each for itself.
@@ -32,6 +32,14 @@ pub(crate) enum Found {
     /// A filtered answer that proves nothing: to be read by id.
     Unsure,
     Failed(WorkerError),
+    /// The request for it was about others too, and failed: nobody knows over whom.
+    Spoiled(WorkerError),
+}
+
+impl From<Missed> for Found {
+    fn from(missed: Missed) -> Self {
+        if missed.shared { Self::Spoiled(missed.failure.into()) } else { Self::Failed(missed.failure.into()) }
+    }
 }
 
 /// What came in together.
@@ -70,7 +78,13 @@ impl<'a> Batch<'a> {
 
     /// Reads by id whoever was found [`Found::Unsure`].
     pub(crate) fn find_by_id(self, dues: Vec<Due>) -> impl Stream<Item = Result<Wave, WorkerError>> + 'a {
-        self.waves(chunks(dues, MEMBERSHIPS_PER_BATCH).map(|some| (some, How::ById)).collect())
+        const { assert!(BY_ID_PER_BATCH == MEMBERSHIPS_PER_BATCH, "both facets of a chunk are one request each") };
+        self.waves(chunks(dues, BY_ID_PER_BATCH).map(|some| (some, How::ById)).collect())
+    }
+
+    /// Reads each by itself, so that nobody suffers from another.
+    pub(crate) fn find_alone(self, dues: Vec<Due>) -> impl Stream<Item = Result<Wave, WorkerError>> + 'a {
+        self.waves(dues.into_iter().map(|due| (vec![due], How::Alone)).collect())
     }
 
     fn waves(self, units: Vec<(Vec<Due>, How)>) -> impl Stream<Item = Result<Wave, WorkerError>> + 'a {
@@ -129,7 +143,7 @@ impl<'a> Batch<'a> {
                     Found::Person(self.look(PersonRead { user, profile: Some(profile), membership: None }).await?)
                 }
                 Some(Ok(_)) | None => Found::Unsure,
-                Some(Err(failure)) => Found::Failed(failure.into()),
+                Some(Err(missed)) => missed.into(),
             };
             wave.push((due, found));
         }
@@ -148,7 +162,7 @@ impl<'a> Batch<'a> {
         for due in dues {
             let found = match reads.remove(&due.object) {
                 Some(Ok(read)) => Found::Person(self.look(read).await?),
-                Some(Err(failure)) => Found::Failed(failure.into()),
+                Some(Err(missed)) => missed.into(),
                 None => Found::Unsure,
             };
             wave.push((due, found));
@@ -187,7 +201,7 @@ impl<'a> Batch<'a> {
                 return (due, found);
             }
             let found = match (&kinds, found) {
-                (Err(failure), _) => Found::Failed(failure.clone().into()),
+                (Err(failure), _) => Missed { failure: failure.clone(), shared: ids.len() > 1 }.into(),
                 (Ok(kinds), Found::Person(look)) => match kinds.get(&due.object) {
                     Some(ObjectKind::Group) => Found::Group,
                     Some(ObjectKind::Other) => Found::Other(look),

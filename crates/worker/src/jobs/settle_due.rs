@@ -5,7 +5,7 @@ use lockstep_core::mirror::{MirroredUser, ProfileFacet};
 use lockstep_core::plan::{Step, WaitReason};
 use lockstep_core::settle::{self, HintClaim};
 use lockstep_core::timing::Timing;
-use lockstep_core::{ErrorClass, Timestamp};
+use lockstep_core::{ErrorClass, ObjectId, Timestamp};
 use lockstep_graph::GraphClient;
 use lockstep_store::{Due, DueClaim, DueReason, EventOutcome, EventStatus, NextLook, PersonOutcome, SettledDue};
 use tracing::{info, warn};
@@ -146,7 +146,7 @@ fn first_of(mut owed: Vec<NextLook>) -> Option<NextLook> {
 /// The settle reads of a hint (FA-15); an alarm when the last of them still says the opposite.
 fn after_hint(due: &Due, user: &MirroredUser, now: Timestamp, timing: &Timing) -> Option<Timestamp> {
     let hinted_at = due.hinted_at?;
-    let contradicted = due.claim.is_some_and(|claim| contradicts(claim, user));
+    let contradicted = due.claim.is_some_and(|claim| contradicts(claim, due.claim_group, user));
     let next = settle::after_hint(hinted_at, contradicted, now, timing);
     if contradicted && next.is_none() {
         warn!(user.id = %user.id, connection.id = %due.connection, "Graph still contradicts what it notified about {}", user.id);
@@ -155,15 +155,17 @@ fn after_hint(due: &Due, user: &MirroredUser, now: Timestamp, timing: &Timing) -
     next
 }
 
-/// A due row joins hints about several groups, so that "added" is judged by whether the person is in any.
-fn contradicts(claim: DueClaim, user: &MirroredUser) -> bool {
+/// A due row joins hints about several groups, so that "added" is judged by whether the person is in any; "removed" by
+/// the group it was about, since whoever is in another one has not left that.
+fn contradicts(claim: DueClaim, group: Option<ObjectId>, user: &MirroredUser) -> bool {
     match claim {
         DueClaim::Deleted => settle::contradicts(HintClaim::Deleted, user),
         DueClaim::Added => {
             let gone = matches!(user.profile, ProfileFacet::Missing { .. });
             !gone && !user.membership.edges.values().any(|edge| edge.present)
         }
-        DueClaim::Changed | DueClaim::Removed => false,
+        DueClaim::Removed => group.is_some_and(|group| settle::contradicts(HintClaim::MemberRemoved(group), user)),
+        DueClaim::Changed => false,
     }
 }
 

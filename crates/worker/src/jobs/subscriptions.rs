@@ -215,7 +215,35 @@ async fn renew(store: &Store, client: &GraphClient, subscription: &Subscription)
     store.begin_renewal(id).await?;
     tracing::trace!(target: "lockstep::point", "renewal.begun");
     let until = store.now() + store.timing().sub_lifetime;
-    match client.renew_subscription(graph_id, until).await? {
+    let outcome = client.renew_subscription(graph_id, until).await?;
+    save_renewal(store, subscription, outcome).await
+}
+
+/// Has it post to where we listen now. What it posted elsewhere since the public URL was changed is a gap.
+async fn redirect(
+    store: &Store,
+    client: &GraphClient,
+    subscription: &Subscription,
+    notification_url: &Url,
+) -> Result<(), WorkerError> {
+    let Some(graph_id) = subscription.graph_id else {
+        return Ok(());
+    };
+    // Graph calls the new address before it believes in it.
+    store.begin_renewal(subscription.id).await?;
+    let until = store.now() + store.timing().sub_lifetime;
+    let outcome = client.redirect_subscription(graph_id, notification_url, until).await?;
+    save_renewal(store, subscription, outcome).await?;
+    Ok(store.mark_gap(subscription.connection).await?)
+}
+
+async fn save_renewal(
+    store: &Store,
+    subscription: &Subscription,
+    outcome: RenewOutcome,
+) -> Result<Renewed, WorkerError> {
+    let id = subscription.id;
+    match outcome {
         RenewOutcome::Renewed { expires_at } => {
             tracing::trace!(target: "lockstep::point", "renewal.answered");
             store.renew_subscription(id, expires_at, renew_at(store.now(), expires_at)).await?;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use futures::future::join_all;
+use futures::{Stream, StreamExt as _};
 use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 use lockstep_graph::GraphClient;
 use lockstep_store::{Due, DueClaim, DueKind, DueReason, MirroredPerson, People, StoreError, Trigger};
@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use crate::basis::Basis;
 use crate::context::Context;
 use crate::error::WorkerError;
+use crate::jobs::blame::{Suspect, judge, may_concern_one, smaller_requests_help};
 use crate::jobs::compare_group;
 use crate::jobs::failing::{Ended, conclude, drop_exhausted, object_failed};
 use crate::jobs::find_people::{Batch, Found, Wave};
@@ -44,7 +45,7 @@ pub(crate) async fn run(
     match ctx.client(&basis.connection).await {
         Ok(client) => look_at(ctx, &basis, &client, places, dues).await,
         Err(failure) if matches!(failure, WorkerError::Store(_)) => Err(failure),
-        Err(failure) => conclude(ctx, &basis, Ended { answered: false, kept_off: vec![(dues, failure)] }).await,
+        Err(failure) => conclude(ctx, &basis, Ended { kept_off: vec![(dues, failure)], ..Ended::default() }).await,
     }
 }
 
@@ -64,34 +65,70 @@ async fn look_at(
     for group in groups {
         ended.join(group?);
     }
+    judge(batch, &mut ended).await?;
     conclude(ctx, basis, ended).await
 }
 
-/// Each wave of answers is committed while the next one is on its way.
+/// Each wave of answers is committed while the next one is on its way. What a request about several did not bring is
+/// asked for in smaller ones, at last one by one: whoever spoils an answer must not take others along (FA-24).
 async fn look_at_people(batch: Batch<'_>, dues: Vec<Due>) -> Result<Ended, WorkerError> {
     let mut ended = Ended::default();
-    let mut unsure = Vec::new();
-    let settled = batch.find(dues).map(|wave| settle_wave(batch, wave)).buffer_unordered(WAVES_AT_ONCE);
-    for wave in settled.collect::<Vec<_>>().await {
-        let (wave, left) = wave?;
-        ended.join(wave);
-        unsure.extend(left);
-    }
-    let settled = batch.find_by_id(unsure).map(|wave| settle_wave(batch, wave)).buffer_unordered(WAVES_AT_ONCE);
-    for wave in settled.collect::<Vec<_>>().await {
-        ended.join(wave?.0);
-    }
+    let left = settle_waves(batch, batch.find(dues), &mut ended).await?;
+    let again = whom_to_ask_again(batch, left, &mut ended).await?;
+    let left = settle_waves(batch, batch.find_by_id(again), &mut ended).await?;
+    let again = whom_to_ask_again(batch, left, &mut ended).await?;
+    let left = settle_waves(batch, batch.find_alone(again), &mut ended).await?;
+    debug_assert!(left.unsure.is_empty() && left.spoiled.is_empty(), "nobody is asked for more closely than alone");
     Ok(ended)
 }
 
-/// Commits what was found; who is still unsure is given back.
-async fn settle_wave(batch: Batch<'_>, wave: Result<Wave, WorkerError>) -> Result<(Ended, Vec<Due>), WorkerError> {
+/// Who must be asked for once more.
+#[derive(Default)]
+struct Left {
+    /// The answer proves nothing.
+    unsure: Vec<Due>,
+    /// The request failed, and was about others too.
+    spoiled: Vec<Suspect>,
+}
+
+async fn settle_waves(
+    batch: Batch<'_>,
+    waves: impl Stream<Item = Result<Wave, WorkerError>>,
+    ended: &mut Ended,
+) -> Result<Left, WorkerError> {
+    let mut left = Left::default();
+    let settled = waves.map(|wave| settle_wave(batch, wave)).buffer_unordered(WAVES_AT_ONCE);
+    for wave in settled.collect::<Vec<_>>().await {
+        let (wave, rest) = wave?;
+        ended.join(wave);
+        left.unsure.extend(rest.unsure);
+        left.spoiled.extend(rest.spoiled);
+    }
+    Ok(left)
+}
+
+/// In an outage many small requests would fail like the large one: they are sent only if somebody else is answered.
+async fn whom_to_ask_again(batch: Batch<'_>, left: Left, ended: &mut Ended) -> Result<Vec<Due>, WorkerError> {
+    let Left { unsure: mut again, spoiled } = left;
+    if spoiled.is_empty() {
+        return Ok(again);
+    }
+    if ended.answered || smaller_requests_help(batch, &spoiled).await? {
+        again.extend(spoiled.into_iter().map(|(due, _)| due));
+    } else {
+        ended.kept_off.extend(spoiled.into_iter().map(|(due, failure)| (vec![due], failure)));
+    }
+    Ok(again)
+}
+
+/// Commits what was found.
+async fn settle_wave(batch: Batch<'_>, wave: Result<Wave, WorkerError>) -> Result<(Ended, Left), WorkerError> {
     let Batch { ctx, basis, known, .. } = batch;
     tracing::trace!(target: "lockstep::point", "due.read");
-    let (mut people, mut groups, mut unsure) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut people, mut groups, mut left) = (Vec::new(), Vec::new(), Left::default());
     let mut ended = Ended::default();
     for (due, found) in wave? {
-        ended.answered |= !matches!(found, Found::Failed(_));
+        ended.answered |= !matches!(found, Found::Failed(_) | Found::Spoiled(_));
         match found {
             Found::Person(look) if !known.contains_key(&due.object) && is_stranger(basis, &look) => {
                 pass_by(ctx, &due, &look).await?;
@@ -99,16 +136,20 @@ async fn settle_wave(batch: Batch<'_>, wave: Result<Wave, WorkerError>) -> Resul
             Found::Person(look) => people.push((due, look)),
             Found::Group => groups.push(due),
             Found::Other(look) => forget_object(ctx, &due, &look).await?,
-            Found::Unsure => unsure.push(due),
-            Found::Failed(failure) if failure.is_connection_wide() => ended.kept_off.push((vec![due], failure)),
-            Found::Failed(failure) => object_failed(ctx, &due, &failure).await?,
+            Found::Unsure => left.unsure.push(due),
+            Found::Spoiled(failure) if may_concern_one(&failure) => left.spoiled.push((due, failure)),
+            Found::Failed(failure) if may_concern_one(&failure) => ended.suspects.push((due, failure)),
+            Found::Failed(failure) | Found::Spoiled(failure) if failure.is_connection_wide() => {
+                ended.kept_off.push((vec![due], failure));
+            }
+            Found::Failed(failure) | Found::Spoiled(failure) => object_failed(ctx, &due, &failure).await?,
         }
     }
     settle(batch, people, &mut ended).await?;
     for due in groups {
         ended.join(group(batch, due).await?);
     }
-    Ok((ended, unsure))
+    Ok((ended, left))
 }
 
 /// What is known of them already decides which facets must be read.
@@ -139,8 +180,9 @@ async fn group(batch: Batch<'_>, due: Due) -> Result<Ended, WorkerError> {
     match compare_group::run(ctx, basis, reader.client, &due).await {
         Ok(()) => Ok(Ended { answered: true, ..Ended::default() }),
         Err(failure @ WorkerError::Store(_)) if !is_conflict(&failure) => Err(failure),
+        Err(failure) if may_concern_one(&failure) => Ok(Ended { suspects: vec![(due, failure)], ..Ended::default() }),
         Err(failure) if failure.is_connection_wide() => {
-            Ok(Ended { answered: false, kept_off: vec![(vec![due], failure)] })
+            Ok(Ended { kept_off: vec![(vec![due], failure)], ..Ended::default() })
         }
         Err(failure) => object_failed(ctx, &due, &failure).await.map(|()| Ended::default()),
     }
@@ -177,10 +219,14 @@ async fn settle_alike(
             let at = Some(batch.ctx.store.now());
             Ok(batch.ctx.store.put_off(batch.ctx.id, &dues, at, &failure.to_string()).await?)
         }
-        Err(failure) if is_conflict(&failure) && people.len() > 1 => {
+        Err(failure) if (is_conflict(&failure) || may_concern_one(&failure)) && people.len() > 1 => {
             for one in people {
                 Box::pin(settle_alike(batch, vec![one], first_sync, ended)).await?;
             }
+            Ok(())
+        }
+        Err(failure) if may_concern_one(&failure) => {
+            ended.suspects.extend(people.into_iter().next().map(|(due, _)| (due, failure)));
             Ok(())
         }
         Err(failure) if failure.is_connection_wide() => {

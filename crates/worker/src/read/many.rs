@@ -5,13 +5,23 @@ use std::collections::BTreeMap;
 use futures::future::{try_join, try_join_all};
 use lockstep_core::ObjectId;
 use lockstep_core::mirror::{MembershipRead, PersonRead, ProfileRead, Source};
-use lockstep_graph::{DELETED_PER_BATCH, GraphError, MEMBERSHIPS_PER_BATCH, UserRead, UserSight};
+use lockstep_graph::{
+    BY_ID_PER_BATCH, DELETED_PER_BATCH, EachUser, GraphError, MEMBERSHIPS_PER_BATCH, UserRead, UserSight,
+};
 
 use crate::error::WorkerError;
 use crate::read::{Facets, Reader};
 
 /// What came of reading each of many people. An error of the store concerns all of them and stands outside.
-pub(crate) type Each<T> = BTreeMap<ObjectId, Result<T, GraphError>>;
+pub(crate) type Each<T> = BTreeMap<ObjectId, Result<T, Missed>>;
+
+/// Why somebody could not be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Missed {
+    pub failure: GraphError,
+    /// The request was about others too: any of them may be the reason.
+    pub shared: bool,
+}
 
 /// One of many people to read.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +38,7 @@ impl Reader<'_> {
     pub(crate) async fn glance(&self, users: &[ObjectId]) -> Result<Each<Option<ProfileRead>>, WorkerError> {
         let (_place, order) = self.begin().await?;
         let sights = match self.client.read_users(users).await {
-            Ok(sights) => sights,
+            Ok(sights) => each(sights, users.len() > 1),
             Err(failure) => return Ok(all_failed(users, &failure)),
         };
         let read = |sight| match sight {
@@ -88,20 +98,31 @@ impl Reader<'_> {
         Ok(profiles)
     }
 
-    /// One request each; of all who are not there it is asked together whether they stand in deleted items.
+    /// As few requests as there can be; of all who are not there it is asked together whether they stand in deleted
+    /// items.
     async fn by_id(&self, users: &[ObjectId]) -> Result<Each<ProfileRead>, WorkerError> {
-        let reads = users.iter().map(async |user| {
+        let reads = users.chunks(BY_ID_PER_BATCH).map(async |some| {
             let (_place, order) = self.begin().await?;
-            let read = self.client.read_user(*user).await;
-            Ok::<_, WorkerError>((*user, order, read))
+            let reads = match some {
+                [only] => each(BTreeMap::from([(*only, self.client.read_user(*only).await)]), false),
+                several => match self.client.read_users_by_id(several).await {
+                    Ok(reads) => each(reads, false),
+                    Err(failure) => all_failed(several, &failure),
+                },
+            };
+            Ok::<_, WorkerError>((order, reads))
         });
         let mut profiles: Each<ProfileRead> = BTreeMap::new();
         let mut missing = BTreeMap::new();
-        for (user, order, read) in try_join_all(reads).await? {
-            match read {
-                Ok(UserRead::Present(profile)) => drop(profiles.insert(user, Ok(order.present(Source::ById, profile)))),
-                Ok(UserRead::NotFound) => drop(missing.insert(user, order)),
-                Err(failure) => drop(profiles.insert(user, Err(failure))),
+        for (order, reads) in try_join_all(reads).await? {
+            for (user, read) in reads {
+                match read {
+                    Ok(UserRead::Present(profile)) => {
+                        profiles.insert(user, Ok(order.present(Source::ById, profile)));
+                    }
+                    Ok(UserRead::NotFound) => drop(missing.insert(user, order)),
+                    Err(missed) => drop(profiles.insert(user, Err(missed))),
+                }
             }
         }
         let gone: Vec<ObjectId> = missing.keys().copied().collect();
@@ -116,11 +137,11 @@ impl Reader<'_> {
     async fn are_deleted(&self, users: &[ObjectId]) -> Result<Each<bool>, WorkerError> {
         if let [only] = users {
             let _place = self.take_place().await?;
-            return Ok(BTreeMap::from([(*only, self.client.is_deleted_user(*only).await)]));
+            return Ok(each(BTreeMap::from([(*only, self.client.is_deleted_user(*only).await)]), false));
         }
         let asked = users.chunks(DELETED_PER_BATCH).map(async |some| {
             let _place = self.take_place().await?;
-            let deleted = self.client.is_deleted_users_many(some).await;
+            let deleted = self.client.is_deleted_users_many(some).await.map(|deleted| each(deleted, false));
             Ok::<_, WorkerError>(deleted.unwrap_or_else(|failure| all_failed(some, &failure)))
         });
         Ok(try_join_all(asked).await?.into_iter().flatten().collect())
@@ -133,9 +154,9 @@ impl Reader<'_> {
         let reads = users.chunks(MEMBERSHIPS_PER_BATCH).map(async |some| {
             let (_place, order) = self.begin().await?;
             let found = match some {
-                [only] => BTreeMap::from([(*only, self.client.read_memberships(*only, direct_too).await)]),
+                [only] => each(BTreeMap::from([(*only, self.client.read_memberships(*only, direct_too).await)]), false),
                 several => match self.client.read_memberships_many(several, direct_too).await {
-                    Ok(found) => found,
+                    Ok(found) => each(found, false),
                     Err(failure) => all_failed(several, &failure),
                 },
             };
@@ -146,6 +167,12 @@ impl Reader<'_> {
     }
 }
 
+fn each<T>(reads: EachUser<T>, shared: bool) -> Each<T> {
+    let missed = |failure| Missed { failure, shared };
+    reads.into_iter().map(|(user, read)| (user, read.map_err(missed))).collect()
+}
+
 fn all_failed<T>(users: &[ObjectId], failure: &GraphError) -> Each<T> {
-    users.iter().map(|user| (*user, Err(failure.clone()))).collect()
+    let missed = Missed { failure: failure.clone(), shared: users.len() > 1 };
+    users.iter().map(|user| (*user, Err(missed.clone()))).collect()
 }

@@ -47,6 +47,12 @@ fn requests(world: &World) -> u64 {
     counters.total_requests - of_a_start
 }
 
+/// Reads by id, within batches too.
+fn by_id(world: &World) -> u64 {
+    let inner = world.sim.counters().inner.get("GET /users/{id}").copied().unwrap_or(0);
+    inner + world.requests("GET /users/{id}")
+}
+
 #[tokio::test]
 async fn t5_two_thousand_renamed_people_cost_a_hundredth_of_a_request_each() {
     const PEOPLE: u64 = 2_000;
@@ -92,7 +98,30 @@ async fn g10_who_is_disabled_in_a_burst_is_read_by_id() {
         assert_eq!(world.reasons(*user).await, [Reason::UpstreamDisabled]);
     }
     assert_eq!(world.active().await, 55);
-    assert_eq!(world.requests("GET /users/{id}"), 5);
+    assert_eq!(by_id(&world), 5);
+    world.rest().await;
+}
+
+/// G-10, T5: a mass disable is read by id, 20 people in a request.
+#[tokio::test]
+async fn t5_a_thousand_disabled_people_cost_sixty_requests() {
+    const PEOPLE: usize = 1_000;
+    let (mut world, people) = staff_of(PEOPLE).await;
+    for user in &people {
+        world.tenant.patch_user(*user, json!({ "accountEnabled": false })).unwrap();
+    }
+    tell(&world, &people).await;
+    world.sim.reset_counters();
+    world.work();
+    world.settled().await;
+
+    assert_eq!(by_id(&world), PEOPLE as u64);
+    let sent = requests(&world);
+    assert!(sent <= 60, "{sent} requests: {:?}", world.sim.counters());
+    let sums = world.ledger().await;
+    assert_eq!(sums.applied + sums.held, PEOPLE as u64, "the brake keeps some");
+    assert_eq!(world.active().await as u64, sums.held);
+    assert!(sums.applied > 0);
     world.rest().await;
 }
 
@@ -107,7 +136,7 @@ async fn g09_whoever_a_filtered_answer_leaves_out_is_read_by_id() {
     world.work();
     world.settled().await;
 
-    assert!(world.requests("GET /users/{id}") >= 20);
+    assert!(by_id(&world) >= 20);
     assert_eq!(world.active().await, 60);
     assert_eq!(world.ledger().await.applied, 60);
     world.rest().await;
@@ -161,7 +190,7 @@ async fn fa11_a_429_inside_a_batch_keeps_off_those_it_is_about() {
     world.rest().await;
 }
 
-/// A server error about some while others are answered is no outage: they are put off alone and spend no attempt.
+/// A server error about some while others are answered is no outage: each of them is read by itself at once.
 #[tokio::test]
 async fn fa12_a_500_inside_a_batch_is_no_outage() {
     let (mut world, people) = staff_of(60).await;
@@ -169,15 +198,31 @@ async fn fa12_a_500_inside_a_batch_is_no_outage() {
     world.sim.set_fault(Fault { status: Some(500), remaining: Some(1), ..Fault::on("GET /users") });
     tell(&world, &people).await;
     world.work();
-    eventually("the others are not applied", async || world.ledger().await.applied == 45).await;
-    world.waited().await;
+    world.settled().await;
     assert_eq!(world.reload().await.state, ConnectionState::Active);
-    let waiting = world.events(EventStatus::Waiting).await;
-    assert_eq!(waiting.len(), 15);
-    assert!(waiting.iter().all(|event| event.attempts == 0), "{waiting:?}");
-
-    world.later(seconds(31)).await;
     assert_eq!(world.ledger().await.applied, 60);
+    assert_eq!(by_id(&world), 15);
+    world.rest().await;
+}
+
+/// FA-24: a request about many that always fails over one of them takes nobody along.
+#[tokio::test]
+async fn fa24_who_spoils_whole_batches_is_found_out() {
+    let (mut world, people) = staff_of(60).await;
+    rename(&world, &people);
+    world.sim.set_fault(Fault { status: Some(500), over: Some(people[7]), ..Fault::on("*") });
+    tell(&world, &people).await;
+    world.work();
+    eventually("the others are not applied", async || world.ledger().await.applied == 59).await;
+    eventually("the sick one is not given up", async || {
+        world.sim.clock().advance(minutes(16));
+        world.waited().await;
+        world.ledger().await.failed == 1
+    })
+    .await;
+    assert_eq!(world.reload().await.state, ConnectionState::Active);
+    let failed = world.events(EventStatus::Failed).await;
+    assert_eq!(failed[0].object_id, Some(ObjectId(people[7])));
     world.rest().await;
 }
 

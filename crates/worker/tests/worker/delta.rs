@@ -115,6 +115,72 @@ async fn g12_stopped_between_pages_a_round_loses_nothing() {
     world.rest().await;
 }
 
+/// What is sent and what is committed, in order.
+#[derive(Clone, Default)]
+struct Steps(std::sync::Arc<std::sync::Mutex<Vec<&'static str>>>);
+
+impl Steps {
+    fn note(&self, step: &'static str) {
+        self.0.lock().unwrap().push(step);
+    }
+}
+
+struct Words(String);
+
+impl tracing::field::Visit for Words {
+    fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0 += &format!("{value:?} ");
+    }
+}
+
+impl tracing::Subscriber for Steps {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.is_event()
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut words = Words(String::new());
+        event.record(&mut words);
+        if words.0.contains("GET /users/delta") && words.0.contains("Calling Graph") {
+            self.note("asked");
+        } else if words.0.contains("delta.page_committed") {
+            self.note("committed");
+        }
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// performance.md, lesson 7: the next page is on its way while this one is written.
+#[tokio::test]
+async fn the_next_page_is_asked_for_before_this_one_is_committed() {
+    let (mut world, _, people) = quiet_staff(9).await;
+    world.sim.set_delta_page(2);
+    for person in &people {
+        world.tenant.patch_user(*person, json!({ "accountEnabled": false })).unwrap();
+    }
+    let steps = Steps::default();
+    let watching = tracing::subscriber::set_default(steps.clone());
+    world.later(minutes(5)).await;
+    eventually("no round", async || steps.0.lock().unwrap().iter().filter(|step| **step == "committed").count() >= 10)
+        .await;
+    drop(watching);
+    let steps = steps.0.lock().unwrap().clone();
+    let first = steps.iter().position(|step| *step == "committed").unwrap();
+    assert_eq!(steps[..first], ["asked", "asked"], "{steps:?}");
+    world.rest().await;
+}
+
 /// FA-13: however Graph says that it forgot the link, everybody is compared and nobody is out by absence.
 async fn a_forgotten_link_takes_nobody_out(how: Twist) {
     let (mut world, staff, people) = quiet_staff(12).await;
@@ -301,6 +367,26 @@ async fn g04_a_gap_is_closed_by_a_delta_at_once() {
     world.rest().await;
 }
 
+/// `settle`: who is still shown in the group that a hint says they left is read again after 1, 5 and 15 min.
+#[tokio::test]
+async fn fa15_a_removal_that_a_lagging_replica_contradicts_is_read_again() {
+    let (mut world, staff, people) = quiet_staff(8).await;
+    world.tenant.remove_member(staff, people[0]).unwrap();
+    let lagging = |route, lag: u64| Fault { lag_ms: Some(1_000 * 60 * lag), ..Fault::on(route) };
+    world.sim.set_fault(lagging("GET /users/{id}/transitiveMemberOf", 4));
+    // No delta tells of it in time.
+    world.sim.set_fault(lagging("GET /groups/delta", 25));
+    world.notify_members(staff, &[(people[0], true)]).await;
+    world.settled().await;
+    world.later(seconds(61)).await;
+    assert_eq!(world.status(people[0]).await, Some(Status::Active));
+    world.later(seconds(4 * 60)).await;
+    world.later(seconds(11)).await;
+    assert_eq!(world.reasons(people[0]).await, [Reason::OutOfScope]);
+    assert_eq!(world.active().await, 7);
+    world.rest().await;
+}
+
 /// Thousands changed at once: beyond a thousand the rows themselves refresh the fields.
 #[tokio::test]
 async fn t5_a_round_of_thousands_refreshes_fields_from_its_rows() {
@@ -324,6 +410,12 @@ async fn t5_a_round_of_thousands_refreshes_fields_from_its_rows() {
         person.record.as_ref().is_some_and(|record| record.fields.get("job_title") == Some(&json!("Countess")))
     });
     assert_eq!(new_title.count(), 1_300);
+
+    // FA-15: what the rows told is settled like every hint, 15 people in a filter.
+    world.sim.reset_counters();
+    world.later(seconds(61)).await;
+    let settled = world.sim.counters().inner.get("GET /users").copied().unwrap_or(0);
+    assert!(settled >= 1_300 / 15, "{settled} filters: {:?}", world.sim.counters());
     world.rest().await;
 }
 

@@ -226,18 +226,30 @@ async fn an_address_that_microsoft_cannot_reach_is_said_and_tried_again() {
 }
 
 #[tokio::test]
-async fn another_public_url_moves_the_subscriptions() {
+async fn another_public_url_redirects_the_subscriptions() {
     let (mut world, old, staff) = subscribed().await;
     let before = world.tenant.subscriptions();
     world.rest().await;
     old.stop().await;
     let receiver = receive(&world).await;
+    world.sim.reset_counters();
     world.work_as(notified_at(&world, &receiver));
-    eventually("they stay where they were", async || {
+    eventually("they stay where they were", async || world.requests("PATCH /subscriptions/{id}") >= 2).await;
+    eventually("the gap stays", async || world.reload().await.gap_since.is_none()).await;
+    hires(&world, "Ada", staff).await;
+    assert!(stands(&world).await);
+    let mut after = world.tenant.subscriptions();
+    after.retain(|id| before.contains(id));
+    assert_eq!(after.len(), 2, "at no moment was there none");
+    assert_eq!(world.requests("DELETE /subscriptions/{id}") + world.requests("POST /subscriptions"), 0);
+
+    // Where lifecycle notifications go cannot be changed: that waits until they would be renewed.
+    world.sim.clock().advance(minutes(60 * 30));
+    eventually("lifecycle notifications still go elsewhere", async || {
         world.tenant.subscriptions().iter().all(|id| !before.contains(id)) && stands(&world).await
     })
     .await;
-    hires(&world, "Ada", staff).await;
+    hires(&world, "Grace", staff).await;
     world.rest().await;
     receiver.stop().await;
 }

@@ -9,11 +9,16 @@ use crate::world::{World, eventually, minutes, seconds};
 
 /// A status of Graph on every read: records unchanged, events wait and spend no attempt, then they are applied (C5).
 async fn trouble_takes_nothing(status: u16, state: ConnectionState) {
+    let fault = Fault { status: Some(status), retry_after: Some(1), ..Fault::on("GET /users/{id}") };
+    a_fault_takes_nothing(fault, state).await;
+}
+
+async fn a_fault_takes_nothing(fault: Fault, state: ConnectionState) {
     let (mut world, staff) = World::with_staff().await;
-    let ada = world.hire("Ada", &[staff]);
+    let [ada, _] = ["Ada", "Grace"].map(|name| world.hire(name, &[staff]));
     world.sync().await;
     world.tenant.patch_user(ada, json!({ "displayName": "Ada Lovelace" })).unwrap();
-    world.sim.set_fault(Fault { status: Some(status), retry_after: Some(1), ..Fault::on("GET /users/{id}") });
+    world.sim.set_fault(fault);
     world.notify(ada).await;
     eventually("the connection is not in trouble", async || world.reload().await.state == state).await;
     for _ in 0..15 {
@@ -53,6 +58,88 @@ async fn fa11_throttling_takes_nobody_out() {
 #[tokio::test]
 async fn fa12_a_graph_that_fails_takes_nobody_out() {
     trouble_takes_nothing(503, ConnectionState::Degraded).await;
+}
+
+/// BI-32: answers that are none, about everybody, are an outage like any other.
+#[tokio::test]
+async fn fa12_answers_that_are_none_take_nobody_out() {
+    let fault = Fault { twist: Some(Twist::NotJson), ..Fault::on("GET /users/{id}") };
+    a_fault_takes_nothing(fault, ConnectionState::Degraded).await;
+}
+
+/// Staff at rest, and Graph fails over the first of them in this way.
+async fn sick(fault: Fault) -> (World, [uuid::Uuid; 3]) {
+    let (world, staff) = World::with_staff().await;
+    let people = ["Ada", "Grace", "Joan"].map(|name| world.hire(name, &[staff]));
+    world.sync().await;
+    world.later(minutes(2)).await;
+    world.sim.set_fault(Fault { over: Some(people[0]), ..fault });
+    (world, people)
+}
+
+/// FA-24, G-16: what Graph always fails over is given up after its attempts, while others are answered; it is shown with
+/// the reason, nobody else waits, and it runs again daily.
+async fn the_sick_one_is_given_up(fault: Fault, why: &str) {
+    let (mut world, [ada, grace, _]) = sick(fault).await;
+    world.tenant.patch_user(ada, json!({ "accountEnabled": false })).unwrap();
+    world.notify(ada).await;
+    for round in 0..30 {
+        world.sim.clock().advance(minutes(16));
+        world.waited().await;
+        assert_eq!(world.reload().await.state, ConnectionState::Active, "round {round}");
+        if world.ledger().await.failed > 0 {
+            break;
+        }
+    }
+    let failed = world.events(lockstep_store::view::event::EventStatus::Failed).await;
+    assert_eq!((failed.len(), failed[0].object_id), (1, Some(lockstep_core::ObjectId(ada))));
+    assert_eq!(failed[0].attempts, 12);
+    assert!(failed[0].reason.as_ref().is_some_and(|reason| reason.contains(why)), "{failed:?}");
+    assert_eq!(world.status(ada).await, Some(Status::Active), "an error takes nobody out (G-09)");
+    world.tenant.patch_user(grace, json!({ "displayName": "Grace Hopper" })).unwrap();
+    world.notify(grace).await;
+    eventually("somebody else waits", async || {
+        world.record(grace).await.unwrap().display_name.as_deref() == Some("Grace Hopper")
+    })
+    .await;
+
+    world.sim.clear_faults();
+    world.sim.clock().advance(minutes(24 * 60 + 16));
+    eventually("it does not run again", async || world.ledger().await.failed == 0).await;
+    eventually("the change is lost", async || world.status(ada).await == Some(Status::Inactive)).await;
+    world.rest().await;
+}
+
+#[tokio::test]
+async fn fa24_who_is_always_answered_500_is_given_up() {
+    let fault = Fault { status: Some(500), ..Fault::on("GET /users/{id}") };
+    the_sick_one_is_given_up(fault, "500").await;
+}
+
+#[tokio::test]
+async fn fa24_whose_answer_is_always_cut_is_given_up() {
+    the_sick_one_is_given_up(Fault { drop: true, ..Fault::on("GET /users/{id}") }, "broken").await;
+}
+
+#[tokio::test]
+async fn fa24_whose_answer_is_never_readable_is_given_up() {
+    let fault = Fault { twist: Some(Twist::NotJson), ..Fault::on("GET /users/{id}") };
+    the_sick_one_is_given_up(fault, "JSON").await;
+}
+
+#[tokio::test]
+async fn fa24_whose_memberships_always_fail_is_given_up() {
+    let (mut world, [ada, ..]) =
+        sick(Fault { status: Some(500), ..Fault::on("GET /users/{id}/transitiveMemberOf") }).await;
+    world.store.request_on_demand(world.connection.id, lockstep_core::ObjectId(ada)).await.unwrap();
+    eventually("it is not given up", async || {
+        world.sim.clock().advance(minutes(16));
+        world.waited().await;
+        world.ledger().await.failed == 1
+    })
+    .await;
+    assert_eq!(world.reload().await.state, ConnectionState::Active);
+    world.rest().await;
 }
 
 /// FA-14: a wrong secret needs a person; with the right one work goes on without a restart.

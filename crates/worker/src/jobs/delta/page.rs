@@ -148,7 +148,9 @@ async fn refresh_users(
         differing.map(|outcome| mark(outcome.person.user.id, DueReason::LostRead, true, now)).collect();
     marks.extend(outcomes.iter().filter_map(|outcome| waiting(outcome, now)));
     tx.mark_due(connection, &marks).await?;
-    let taken = tx.take_delta_users(connection, &hints).await?;
+    let mut taken = tx.take_delta_users(connection, &hints).await?;
+    let refreshed: Vec<ObjectId> = looks.iter().map(|look| look.read.user).collect();
+    taken += tx.note_delta_snapshots(connection, &refreshed).await?;
     Ok((tx, taken))
 }
 

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use url::Url;
 use uuid::Uuid;
 
-use super::{Desk, renew};
+use super::{Desk, redirect, renew};
 use crate::error::WorkerError;
 
 /// What is not as it should be.
@@ -19,6 +19,8 @@ enum Finding<'a> {
     Unlisted(&'a Subscription),
     /// Ours, but it does not post where we listen: the public URL was changed.
     Elsewhere(&'a Subscription),
+    /// Ours, and at its half-life; its lifecycle notifications go where we no longer listen, which cannot be changed.
+    HalfElsewhere(&'a Subscription),
     /// Ours, but another one of ours watches the same.
     Double(&'a Subscription),
     /// It posts to us, and we know nothing of it: somebody died between Graph's create and our save (FA-19).
@@ -32,6 +34,9 @@ struct Seen<'a> {
     remote: &'a [RemoteSubscription],
     path_token: &'a SecretString,
     notification_url: &'a Url,
+    lifecycle_url: &'a Url,
+    /// Whatever is to be renewed by then may as well be made anew.
+    renewed_by: Timestamp,
     now: Timestamp,
 }
 
@@ -41,28 +46,37 @@ impl Desk<'_> {
         let remote = self.client.list_subscriptions().await?;
         let known = self.known().await?;
         let path_token = self.store.path_token(self.connection).await?;
-        let notification_url = self.address(&path_token, "notifications");
+        let [notification_url, lifecycle_url] =
+            ["notifications", "lifecycle"].map(|leaf| self.address(&path_token, leaf));
+        let now = self.store.now();
         let seen = Seen {
             before: &before,
             known: &known,
             remote: &remote,
             path_token: &path_token,
             notification_url: &notification_url,
-            now: self.store.now(),
+            lifecycle_url: &lifecycle_url,
+            renewed_by: now + self.store.timing().sub_check,
+            now,
         };
         for finding in seen.findings() {
-            self.put_right(finding).await?;
+            self.put_right(finding, &notification_url).await?;
         }
         Ok(())
     }
 
-    async fn put_right(&self, finding: Finding<'_>) -> Result<(), WorkerError> {
+    async fn put_right(&self, finding: Finding<'_>, notification_url: &Url) -> Result<(), WorkerError> {
         match finding {
             // A list may be older than what it lists: only Graph's answer about the one says that it is gone.
             Finding::Unlisted(subscription) => renew(self.store, self.client, subscription).await.map(drop),
             Finding::Elsewhere(subscription) => {
                 let id = subscription.id;
-                info!(subscription.id = %id, "Subscription {id} posts to another public URL; it is created anew");
+                info!(subscription.id = %id, "Subscription {id} posts to another public URL; it is told the new one");
+                redirect(self.store, self.client, subscription, notification_url).await
+            }
+            Finding::HalfElsewhere(subscription) => {
+                let id = subscription.id;
+                info!(subscription.id = %id, "Lifecycle notifications of subscription {id} go to another public URL; it is created anew");
                 self.replace(subscription).await
             }
             Finding::Double(subscription) => {
@@ -105,8 +119,16 @@ impl<'a> Seen<'a> {
                 Some(Finding::Elsewhere(ours))
             }
             Some(_) if self.has_better(ours) => Some(Finding::Double(ours)),
+            Some(remote) if self.is_half_elsewhere(remote) && ours.renew_at.is_some_and(|at| at <= self.renewed_by) => {
+                Some(Finding::HalfElsewhere(ours))
+            }
             Some(_) => None,
         }
+    }
+
+    fn is_half_elsewhere(&self, remote: &RemoteSubscription) -> bool {
+        let url = remote.lifecycle_url.as_ref().and_then(|url| Url::parse(url).ok());
+        url.is_some_and(|url| url != *self.lifecycle_url)
     }
 
     fn listed(&self, ours: &Subscription) -> Option<&'a RemoteSubscription> {
@@ -178,20 +200,30 @@ mod tests {
             id: Uuid::from_u128(graph_id),
             resource: "/Users".to_owned(),
             notification_url: url.to_owned(),
+            lifecycle_url: Some(url.replace("notifications", "lifecycle")),
             expires_at: NOW,
         }
     }
 
-    /// How many findings of each kind: unlisted, elsewhere, double, orphan.
+    /// How many findings of each kind: unlisted, elsewhere (wholly or half), double, orphan.
     fn counted(before: &[Subscription], known: &[Subscription], remote: &[RemoteSubscription]) -> [usize; 4] {
         let (path_token, notification_url) = (SecretString::from("token"), Url::parse(HERE).expect("a URL"));
-        let seen =
-            Seen { before, known, remote, path_token: &path_token, notification_url: &notification_url, now: NOW };
+        let lifecycle_url = Url::parse(&HERE.replace("notifications", "lifecycle")).expect("a URL");
+        let seen = Seen {
+            before,
+            known,
+            remote,
+            path_token: &path_token,
+            notification_url: &notification_url,
+            lifecycle_url: &lifecycle_url,
+            renewed_by: NOW,
+            now: NOW,
+        };
         let mut counts = [0; 4];
         for finding in seen.findings() {
             counts[match finding {
                 Finding::Unlisted(_) => 0,
-                Finding::Elsewhere(_) => 1,
+                Finding::Elsewhere(_) | Finding::HalfElsewhere(_) => 1,
                 Finding::Double(_) => 2,
                 Finding::Orphan(_) => 3,
             }] += 1;
@@ -237,9 +269,22 @@ mod tests {
     }
 
     #[test]
-    fn one_that_posts_to_an_older_public_url_is_replaced() {
+    fn one_that_posts_to_an_older_public_url_is_redirected() {
         let known = [ours(1, SubscriptionStatus::Active)];
         let moved = remote(1, "https://old.example/graph/token/notifications");
         assert_eq!(counted(&known, &known, &[moved]), [0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn an_older_lifecycle_address_waits_for_the_half_life() {
+        let old = "https://old.example/graph/token/lifecycle".to_owned();
+        let redirected = [RemoteSubscription { lifecycle_url: Some(old), ..remote(1, HERE) }];
+        let mut known = [ours(1, SubscriptionStatus::Active)];
+        known[0].renew_at = Some(NOW + Duration::from_secs(1));
+        assert_eq!(counted(&known, &known, &redirected), [0; 4]);
+        known[0].renew_at = Some(NOW);
+        assert_eq!(counted(&known, &known, &redirected), [0, 1, 0, 0]);
+        let untold = [RemoteSubscription { lifecycle_url: None, ..remote(1, HERE) }];
+        assert_eq!(counted(&known, &known, &untold), [0; 4]);
     }
 }
