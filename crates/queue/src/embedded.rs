@@ -18,10 +18,8 @@ use uuid::Uuid;
 use self::lease::Leases;
 use self::writer::{Job, Outcome, Writer};
 use crate::error::QueueError;
-use crate::taken::{Depth, Taken, Undecodable};
-
-/// `confirm_timeout` of the guarantees.
-const CONFIRM_TIMEOUT: Duration = Duration::from_millis(1_500);
+use crate::taken::{Depth, Taken};
+use crate::{CONFIRM_TIMEOUT, MAX_MESSAGE_BYTES, MAX_WAITING_BYTES, MAX_WAITING_JOBS, TAKE_BYTES, decoded};
 
 /// A taken message that is neither acknowledged nor given back comes again after this: `work_timeout`.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -29,18 +27,8 @@ pub const LEASE: Duration = Duration::from_secs(60);
 /// How soon [`EmbeddedQueue::hinted`] notices what another process published.
 pub const POLL: Duration = Duration::from_millis(250);
 
-/// Jobs that may wait for the writer; more are refused (G-30).
-const MAX_WAITING_JOBS: usize = 8_192;
-
-/// Bytes that may wait for the writer; more are refused (G-30).
-const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
-
-/// A reader refuses more, so a writer must not begin it.
-const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
-
-/// Rows read at a time, and the bytes after which a take stops early: bounds its memory.
+/// Rows read at a time.
 const TAKE_ROWS: usize = 128;
-const TAKE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Hints in a SQLite file. Clones share the writer, the leases and the file.
 #[derive(Clone)]
@@ -236,8 +224,4 @@ impl Reading {
 
         sqlx::query_scalar(ANYTHING).bind(self.leases.cursor()).fetch_one(&mut self.connection).await
     }
-}
-
-fn decoded(tag: i64, bytes: Vec<u8>) -> Taken {
-    Taken { tag, body: hint::decode(&bytes).map_err(|why| Undecodable { bytes, why }) }
 }

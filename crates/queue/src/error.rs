@@ -8,17 +8,61 @@ use lockstep_core::ErrorClass;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum QueueError {
     /// The address has another form. It is not repeated: it may hold a password.
-    #[error("the queue URL is not understood: use `embedded:` or `embedded:PATH`")]
+    #[error(
+        "the queue URL is not understood: use `embedded:`, `embedded:PATH`, `amqp://USER:PASSWORD@HOST:PORT/VHOST` or \
+         `amqps://…`"
+    )]
     BadUrl,
-    /// `amqp(s)://`.
-    #[error("RabbitMQ is not in this version yet: use `embedded:` or `embedded:PATH` as the queue URL")]
-    BrokerNotYet,
     /// Too much waits to be committed.
     #[error("publishing a hint was refused: too many hints wait to be written to disk")]
     Busy,
     /// No commit within `confirm_timeout`; it may still happen.
-    #[error("publishing a hint was not confirmed in time: the disk or another process keeps the queue file busy")]
+    #[error("publishing a hint was not confirmed in time: the disk, another process or RabbitMQ is busy")]
     Unconfirmed,
+    /// The broker cannot be reached, or the link to it broke: what was on its way may be there or not (FA-01, FA-03).
+    #[error("RabbitMQ is away: check that it runs and that the queue URL reaches it; it is tried again for ever")]
+    BrokerAway(#[source] Option<Arc<lapin::Error>>),
+    /// The broker takes what is sent and confirms nothing (FA-02).
+    #[error("RabbitMQ does not confirm: its disk or its machine is stuck; what was sent may be there or not")]
+    BrokerSilent,
+    /// The broker takes no messages (FA-04).
+    #[error("RabbitMQ blocks publishers ({reason}): free its disk or memory")]
+    BrokerBlocked {
+        /// The broker's own word.
+        reason: String,
+    },
+    /// The broker answered, and did not keep the message: the queue was gone, or is full by a policy.
+    #[error("RabbitMQ did not keep a hint: its queue was gone or full; a missing queue is made anew")]
+    NotKept,
+    /// Another queue has its place since [`crate::Queue::recognise`]: hints were lost (FA-05).
+    #[error("the queue of hints in RabbitMQ was made anew: what waited in it is lost")]
+    Replaced,
+    /// A queue of that name has other settings (FA-05).
+    #[error(
+        "RabbitMQ has a queue {queue} that is not Lockstep's kind ({why}): delete it once it is empty, or use a virtual \
+         host of its own"
+    )]
+    WrongQueue {
+        /// Its name.
+        queue: String,
+        /// The broker's own words.
+        why: String,
+    },
+    /// A right is missing.
+    #[error(
+        "RabbitMQ refused ({why}): give the user of the queue URL the rights configure `^lockstep\\.`, \
+         write `^(lockstep\\.|amq\\.default$)` and read `^lockstep\\.` on its virtual host"
+    )]
+    Forbidden {
+        /// The broker's own words.
+        why: String,
+    },
+    /// User, password or virtual host.
+    #[error("RabbitMQ refused the login ({why}): check user, password and virtual host in the queue URL")]
+    LoginRefused {
+        /// The broker's own words.
+        why: String,
+    },
     /// [`crate::Queue::close`] was called, or the writer is gone.
     #[error("the queue is closed")]
     Closed,
@@ -59,9 +103,17 @@ impl QueueError {
     /// Whether waiting, a person or a programmer helps.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Busy | Self::Unconfirmed => ErrorClass::Transient { retry_after: None },
+            Self::Busy
+            | Self::Unconfirmed
+            | Self::BrokerAway(_)
+            | Self::BrokerSilent
+            | Self::BrokerBlocked { .. }
+            | Self::NotKept
+            | Self::Replaced => ErrorClass::Transient { retry_after: None },
             Self::BadUrl
-            | Self::BrokerNotYet
+            | Self::WrongQueue { .. }
+            | Self::Forbidden { .. }
+            | Self::LoginRefused { .. }
             | Self::Closed
             | Self::Folder(_)
             | Self::NotAQueue
@@ -69,6 +121,11 @@ impl QueueError {
             Self::TooLarge { .. } => ErrorClass::Bug,
             Self::Database { source, .. } => class_of(source),
         }
+    }
+
+    /// A person must act: a start with this is refused.
+    pub(crate) fn is_permanent(&self) -> bool {
+        matches!(self.class(), ErrorClass::Permanent)
     }
 
     pub(crate) fn database(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {

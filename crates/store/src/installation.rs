@@ -83,6 +83,15 @@ fn check(keys: Option<Keys>, wanted: KeyCheck, path: &Path) -> Result<Keys, Stor
 }
 
 impl Store {
+    /// The generation of the queue that belongs to this store; `None` before the first one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn known_queue(&self) -> Result<Option<Uuid>, StoreError> {
+        let row = self.one("known_queue", sql(QUEUE)).await?;
+        row.map_or(Ok(None), |row| row.get("queue_generation"))
+    }
+
     /// Remembers which queue belongs to this store.
     ///
     /// # Errors

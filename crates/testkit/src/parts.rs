@@ -38,7 +38,6 @@ pub(crate) async fn open_parts_at(folder: &Path, clock: &SimClock, limits: Limit
     };
     let store = Store::open(config).await.expect("the store opens");
     let queue = Queue::open(&QueueUrl::Embedded(folder.join("queue.db"))).await.expect("the queue opens");
-    store.remember_queue(queue.generation()).await.expect("the store knows its queue");
     let receiver =
         Receiver::start(ReceiverConfig { bind, limits }, store.clone(), queue.clone(), store.clock().clone());
     let receiver = receiver.await.expect("the receiver starts");

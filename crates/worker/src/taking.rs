@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockstep_core::hint::{self, HintMessage, LifecycleEvent};
 use lockstep_queue::{Taken, Undecodable};
-use lockstep_store::{QueueSeen, TakenHints};
+use lockstep_store::TakenHints;
 use tracing::{info, warn};
 
 use crate::context::Context;
@@ -18,8 +18,9 @@ const MOST_ITEMS: usize = 2_000;
 const LISTEN: Duration = Duration::from_millis(250);
 
 pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
-    if ctx.store.remember_queue(ctx.queue.generation()).await? == QueueSeen::Replaced {
-        catch_up_everybody(&ctx).await?;
+    tokio::select! {
+        recognised = recognise_queue(&ctx) => recognised?,
+        () = ctx.stopped() => return Ok(()),
     }
     while !ctx.stopping() {
         let taken = ctx.queue.take(TAKE).await?;
@@ -38,6 +39,19 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
             return Err(failure);
         }
     }
+    Ok(())
+}
+
+/// Everybody is marked before the new queue is remembered, and the queue is marked last: whoever dies in between leaves
+/// a loss that is found again.
+async fn recognise_queue(ctx: &Context) -> Result<(), WorkerError> {
+    let known = ctx.store.known_queue().await?;
+    let found = ctx.queue.recognise(known).await?;
+    if known.is_some_and(|known| known != found) {
+        catch_up_everybody(ctx).await?;
+    }
+    ctx.store.remember_queue(found).await?;
+    ctx.queue.mark(found).await?;
     Ok(())
 }
 

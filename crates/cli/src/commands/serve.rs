@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use clap::{Args, ValueEnum};
 use lockstep_queue::Queue;
 use lockstep_receiver::{Limits, Receiver, ReceiverConfig, RunningReceiver};
-use lockstep_store::{QueueSeen, Store};
+use lockstep_store::Store;
 use lockstep_worker::{Roles, RunningWorker, WorkerConfig};
 use tracing::{info, warn};
 
@@ -61,7 +61,6 @@ impl Serve {
     async fn start(&self, app: &App) -> Result<Running, Failure> {
         let store = app.store().await?;
         let queue = app.queue().await?;
-        remember_queue(&store, &queue).await?;
         let plays_worker = self.plays(Role::Worker) || self.plays(Role::Renewer);
         let health = Health { store: store.clone(), queue: queue.clone(), expects_worker: plays_worker };
         let health = HealthListener::start(app.settings.admin_bind, health).await?;
@@ -124,19 +123,6 @@ async fn start_receiver(app: &App, store: &Store, queue: &Queue) -> Result<Runni
     Receiver::start(config, store.clone(), queue.clone(), store.clock().clone())
         .await
         .map_err(|error| Failure::of(format!("starting the receiver on {bind} (LOCKSTEP_PUBLIC_BIND)"), &error))
-}
-
-/// A queue file that is not the one the store knows means that hints were lost (FA-05): everybody is compared.
-async fn remember_queue(store: &Store, queue: &Queue) -> Outcome {
-    if !matches!(store.remember_queue(queue.generation()).await?, QueueSeen::Replaced) {
-        return Ok(());
-    }
-    warn!("The queue is not the one this store knows: hints may be lost, every connection is compared in full");
-    for connection in store.list_connections().await? {
-        store.mark_gap(connection.id).await?;
-        store.start_full_sync(connection.id).await?;
-    }
-    Ok(())
 }
 
 impl Running {

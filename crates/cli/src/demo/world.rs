@@ -163,7 +163,6 @@ impl Installation {
         let folder = tempfile::tempdir().map_err(|error| Failure::of("making a temporary folder", &error))?;
         let store = open_store(&folder, clock).await?;
         let queue = Queue::open(&QueueUrl::Embedded(folder.path().join("queue.db"))).await?;
-        store.remember_queue(queue.generation()).await?;
         let receiver = start_receiver(&store, &queue).await?;
         Ok(Self { store, queue, receiver, folder })
     }

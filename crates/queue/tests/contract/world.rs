@@ -1,81 +1,59 @@
-//! An embedded queue in a folder of its own, and what may happen to it from outside.
+//! A queue in a place of its own, and what may happen to it from outside.
 
-use std::fs;
-use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use lockstep_core::hint::{Claim, Hint, HintMessage, MemberHint, Subject, VERSION};
 use lockstep_core::{ConnectionId, ObjectId, SubscriptionId, Timestamp};
-use lockstep_queue::{Queue, QueueError, QueueUrl};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
-use tempfile::TempDir;
+use lockstep_queue::{Queue, QueueError, QueueUrl, Taken};
 use uuid::Uuid;
 
-/// The place where a queue lives.
-pub struct World(TempDir);
+use crate::broker::Broker;
+use crate::file::File;
 
-/// Somebody else's open transaction.
-pub struct Lock(SqliteConnection);
+/// Long enough for any machine; nobody waits for it unless a test fails.
+pub const AGES: Duration = Duration::from_secs(30);
+
+/// The place where a queue lives.
+pub enum World {
+    Embedded(File),
+    Rabbit(Broker),
+}
 
 impl World {
-    pub fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
     pub async fn open(&self) -> Queue {
         self.try_open().await.unwrap()
     }
 
     pub async fn try_open(&self) -> Result<Queue, QueueError> {
-        Queue::open(&QueueUrl::Embedded(self.file())).await
+        Queue::open(&self.url()).await
     }
 
-    /// The files as they are at this moment, elsewhere: what a process finds that starts after all others were killed.
-    pub fn as_left_by_a_kill(&self) -> Self {
-        let copy = Self::new();
-        for suffix in ["", "-wal"] {
-            let name = format!("queue.db{suffix}");
-            fs::copy(self.0.path().join(&name), copy.0.path().join(&name)).unwrap();
+    fn url(&self) -> QueueUrl {
+        match self {
+            Self::Embedded(file) => file.url(),
+            Self::Rabbit(broker) => broker.url(),
         }
-        copy
     }
 
-    /// The log holds every page of every commit.
-    pub fn bytes_written(&self) -> u64 {
-        fs::metadata(self.0.path().join("queue.db-wal")).unwrap().len()
+    /// What a process finds that starts after all others were killed.
+    pub fn left_by_a_kill(self, queue: Queue) -> Self {
+        match self {
+            // The files as they are at this moment, elsewhere.
+            Self::Embedded(file) => Self::Embedded(file.copy()),
+            // The broker sees its connections go.
+            Self::Rabbit(broker) => {
+                drop(queue);
+                Self::Rabbit(broker)
+            }
+        }
     }
 
     /// Puts any bytes where messages are.
     pub async fn inject(&self, bytes: &[u8]) {
-        let insert = sqlx::query("INSERT INTO hint (body) VALUES ($1)");
-        insert.bind(bytes).execute(&mut self.connect().await).await.unwrap();
-    }
-
-    pub async fn run(&self, statement: &str) {
-        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut self.connect().await).await.unwrap();
-    }
-
-    /// Nobody else can write until it is released.
-    pub async fn lock(&self) -> Lock {
-        let mut connection = self.connect().await;
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
-        Lock(connection)
-    }
-
-    async fn connect(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.file()).create_if_missing(true);
-        SqliteConnection::connect_with(&options).await.unwrap()
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.path().join("queue.db")
-    }
-}
-
-impl Lock {
-    pub async fn release(mut self) {
-        sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await.unwrap();
-        self.0.close().await.unwrap();
+        match self {
+            Self::Embedded(file) => file.inject(bytes).await,
+            Self::Rabbit(broker) => broker.inject(bytes).await,
+        }
     }
 }
 
@@ -106,4 +84,38 @@ fn of(subjects: Vec<Subject>) -> HintMessage {
         received_at: Timestamp::from_micros(1_795_000_000_000_000),
         items: subjects.into_iter().map(|subject| Hint { subscription, subject }).collect(),
     }
+}
+
+pub async fn publish(queue: &Queue, count: usize) -> Vec<Uuid> {
+    let messages: Vec<_> = (0..count).map(|_| message()).collect();
+    for message in &messages {
+        queue.publish(message).await.unwrap();
+    }
+    messages.into_iter().map(|message| message.id).collect()
+}
+
+/// Takes until there are this many: a broker delivers in its own time.
+pub async fn take(queue: &Queue, count: usize) -> Vec<Taken> {
+    let deadline = Instant::now() + AGES;
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        assert!(Instant::now() < deadline, "{} of {count} messages came", taken.len());
+        queue.hinted(Duration::from_millis(250)).await;
+        taken.extend(queue.take(count - taken.len()).await.unwrap());
+    }
+    taken
+}
+
+/// Nothing comes, also not a little later.
+pub async fn nothing_comes(queue: &Queue) -> bool {
+    queue.hinted(Duration::from_millis(500)).await;
+    queue.take(1_000).await.unwrap().is_empty()
+}
+
+pub fn ids(taken: &[Taken]) -> Vec<Uuid> {
+    taken.iter().filter_map(|one| one.body.as_ref().ok()).map(|message| message.id).collect()
+}
+
+pub fn tags(taken: &[Taken]) -> Vec<i64> {
+    taken.iter().map(|one| one.tag).collect()
 }

@@ -143,7 +143,9 @@ async fn a_dropped_transaction_leaves_nothing_and_the_next_one_begins() {
 async fn fa_05_a_new_queue_file_is_noticed() {
     let world = World::new().await;
     let (known, other) = (Uuid::new_v4(), Uuid::new_v4());
+    assert_eq!(world.store.known_queue().await.unwrap(), None);
     assert_eq!(world.store.remember_queue(known).await.unwrap(), QueueSeen::First);
+    assert_eq!(world.store.known_queue().await.unwrap(), Some(known));
     assert_eq!(world.store.remember_queue(known).await.unwrap(), QueueSeen::Same);
     assert_eq!(world.store.remember_queue(other).await.unwrap(), QueueSeen::Replaced);
     assert_eq!(world.store.remember_queue(other).await.unwrap(), QueueSeen::Same);
