@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{connection, demo, event, hold, record, review, rule, serve, simulate, subscription};
+use crate::commands::{audit, connection, demo, event, hold, record, review, rule, serve, simulate, subscription};
 use crate::output::Format;
 use crate::settings::SettingFlags;
 
@@ -55,6 +55,9 @@ pub enum Command {
     /// What Microsoft was asked to notify about
     #[command(subcommand)]
     Subscription(subscription::Subscription),
+    /// Who changed what, and whether that is still what was written
+    #[command(subcommand)]
+    Audit(audit::Audit),
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod audit;
 pub mod connection;
 pub mod demo;
 pub mod event;
@@ -48,6 +49,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Hold(hold) => hold.run(&app).await,
         Command::Review(review) => review.run(&app).await,
         Command::Subscription(subscription) => subscription.run(&app).await,
+        Command::Audit(audit) => audit.run(&app).await,
         Command::Demo(_) | Command::Simulate(_) | Command::Serve(_) => Ok(()),
     }
 }

@@ -15,6 +15,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(20);
 /// Longest pause of our own after a 429 that asked for none.
 const LONGEST_OWN_PAUSE: Duration = Duration::from_secs(60);
 
+const BREAKERS_OPEN: &str = "lockstep_graph_breakers_open";
+
 /// Pause and breaker of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
@@ -60,7 +62,7 @@ impl Gate {
     pub fn answered(&self, now: Instant) {
         let mut state = self.state();
         state.failures_in_a_row = 0;
-        state.resting_until = None;
+        state.close_breaker();
         if remaining(state.paused_until, now).is_none() {
             state.throttled_in_a_row = 0;
         }
@@ -75,9 +77,11 @@ impl Gate {
         }
         let own = doubled(state.throttled_in_a_row, LONGEST_OWN_PAUSE);
         let pause = asked.map_or(own, |RetryAfter(asked)| asked);
+        let longer = pause.saturating_sub(remaining(state.paused_until, now).unwrap_or_default());
+        metrics::counter!("lockstep_graph_throttled_seconds_total").increment(longer.as_secs_f64().round() as u64);
         state.paused_until = state.paused_until.max(Some(now + pause));
         state.failures_in_a_row = 0;
-        state.resting_until = None;
+        state.close_breaker();
         pause
     }
 
@@ -86,6 +90,9 @@ impl Gate {
         let mut state = self.state();
         state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
         if let Some(rounds) = state.failures_in_a_row.checked_sub(OPENS_AFTER) {
+            if state.resting_until.is_none() {
+                metrics::gauge!(BREAKERS_OPEN).increment(1.0);
+            }
             state.resting_until = Some(now + doubled(rounds + 1, LONGEST_REST));
         }
     }
@@ -93,6 +100,21 @@ impl Gate {
     /// The state is valid after every assignment, so a panic elsewhere does not spoil it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn close_breaker(&mut self) {
+        if self.resting_until.take().is_some() {
+            metrics::gauge!(BREAKERS_OPEN).decrement(1.0);
+        }
+    }
+}
+
+impl Drop for Gate {
+    /// Whoever forgets a connection does not leave its breaker in the count.
+    fn drop(&mut self) {
+        self.state().close_breaker();
     }
 }
 

@@ -13,6 +13,8 @@ use crate::clients::Clients;
 use crate::config::WorkerConfig;
 use crate::error::WorkerError;
 use crate::jobs::subscriptions::Upkeep;
+use crate::leading::Leading;
+use crate::pulse::Pulse;
 
 /// Shared by every loop of one process; cheap to clone.
 #[derive(Clone)]
@@ -27,6 +29,10 @@ pub(crate) struct Shared {
     pub store: Store,
     /// The queue of hints.
     pub queue: Queue,
+    /// Shows that the loops live.
+    pub pulse: Pulse,
+    /// Whether this is the renewer that works.
+    pub leading: Leading,
     /// Something was marked due.
     pub due: Notify,
     /// Something for the scheduler happened.
@@ -52,6 +58,8 @@ impl Context {
             config,
             store,
             queue,
+            pulse: Pulse::default(),
+            leading: Leading::default(),
             due: Notify::new(),
             schedule: Notify::new(),
             subscribing: tokio::sync::Mutex::default(),

@@ -20,8 +20,8 @@ use crate::trouble;
 
 /// Rows may be made due by another process, and a clock that tests move may make them due early.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// At stop, what has not ended by then is given back.
-const FINISH_WITHIN: Duration = Duration::from_secs(15);
+/// At stop, what has not ended by then is given back; before its lease ends, which nobody extends any more.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
 
 /// Objects taken at a time: what fits into one request (T5).
 const CLAIM: usize = IDS_PER_BATCH;

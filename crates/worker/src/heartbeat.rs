@@ -13,6 +13,7 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
     let role = if ctx.config.roles.worker { "worker" } else { "renewer" };
     for beat in 0_u32.. {
         ctx.store.beat(ctx.id, role).await?;
+        ctx.pulse.beat();
         if ctx.config.roles.worker && beat % BEATS_PER_EXTENSION == 0 {
             ctx.store.extend_leases(ctx.id).await?;
         }

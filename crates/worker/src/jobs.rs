@@ -10,6 +10,7 @@ pub(crate) mod find_people;
 pub(crate) mod full_sync;
 pub(crate) mod list_group;
 pub(crate) mod relist;
+pub(crate) mod seal;
 pub(crate) mod settle_due;
 pub(crate) mod subscriptions;
 pub(crate) mod sync_people;

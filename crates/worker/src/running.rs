@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use crate::config::WorkerConfig;
 use crate::context::Context;
+use crate::jobs::seal;
+use crate::pulse::Pulse;
 use crate::supervise::supervise;
-use crate::{due, heartbeat, scheduler, taking, tasks};
+use crate::{due, heartbeat, leading, scheduler, taking, tasks};
 
 /// FA-33: what has not ended by then is left to whoever takes it over.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -33,7 +35,9 @@ pub fn start(config: WorkerConfig, store: Store, queue: Queue) -> RunningWorker 
         loops.push(supervise("tasks", ctx.clone(), tasks::run));
     }
     if roles.renewer {
+        loops.push(supervise("leading", ctx.clone(), leading::run));
         loops.push(supervise("scheduler", ctx.clone(), scheduler::run));
+        loops.push(supervise("sealing", ctx.clone(), seal::run));
     }
     RunningWorker { ctx, loops }
 }
@@ -54,6 +58,11 @@ impl RunningWorker {
     pub fn wake(&self) {
         self.ctx.due.notify_one();
         self.ctx.schedule.notify_one();
+    }
+
+    /// Whether the loops live, for whoever tells the outside.
+    pub fn pulse(&self) -> Pulse {
+        self.ctx.pulse.clone()
     }
 
     /// Who this process is in leases.

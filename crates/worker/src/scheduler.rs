@@ -1,5 +1,5 @@
-//! What is due by the clock: subscriptions, connections that are tried again, delta runs, gaps, sweeping. Two at once are
-//! harmless.
+//! What is due by the clock: subscriptions, connections that are tried again, delta runs, gaps, sweeping. Of several
+//! processes the one with the lease does it; two at once would be harmless.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,10 +46,9 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
         tokio::pin!(woken);
         // Listen before looking.
         woken.as_mut().enable();
-        for connection in ctx.store.list_connections().await? {
-            schedule.look_after(&ctx, &connection).await?;
+        if ctx.leading.lease().is_some() {
+            schedule.round(&ctx).await?;
         }
-        schedule.sweep(&ctx).await?;
         tokio::select! {
             () = &mut woken => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -60,6 +59,13 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
 }
 
 impl Schedule {
+    async fn round(&mut self, ctx: &Context) -> Result<(), WorkerError> {
+        for connection in ctx.store.list_connections().await? {
+            self.look_after(ctx, &connection).await?;
+        }
+        self.sweep(ctx).await
+    }
+
     async fn look_after(&mut self, ctx: &Context, connection: &Connection) -> Result<(), WorkerError> {
         let now = ctx.store.now();
         self.credentials.look(connection, now);
@@ -134,7 +140,6 @@ impl Schedule {
     fn note_staleness(&mut self, ctx: &Context, connection: &Connection, now: Timestamp) {
         let stale = connection.is_stale(now, ctx.store.timing());
         let id = connection.id;
-        metrics::gauge!("lockstep_connection_stale", "connection" => id.to_string()).set(if stale { 1.0 } else { 0.0 });
         if !stale {
             self.stale.remove(&id);
         } else if self.stale.insert(id) {

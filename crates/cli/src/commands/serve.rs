@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
-use crate::health::{Health, HealthListener};
+use crate::health::{HealthAddress, HealthListener, Parts};
 use crate::logging;
 use crate::output;
 use crate::stop::asked_to_stop;
@@ -61,13 +61,12 @@ impl Serve {
     async fn start(&self, app: &App) -> Result<Running, Failure> {
         let store = app.store().await?;
         let queue = app.queue().await?;
-        let plays_worker = self.plays(Role::Worker) || self.plays(Role::Renewer);
-        let health = Health { store: store.clone(), queue: queue.clone(), expects_worker: plays_worker };
-        let health = HealthListener::start(app.settings.admin_bind, health).await?;
+        let health = HealthAddress::bind(app.settings.admin_bind).await?;
         let receiver = if self.plays(Role::Receiver) { Some(start_receiver(app, &store, &queue).await?) } else { None };
-        let worker =
-            plays_worker.then(|| lockstep_worker::start(self.worker_config(app), store.clone(), queue.clone()));
+        let worker = (self.plays(Role::Worker) || self.plays(Role::Renewer))
+            .then(|| lockstep_worker::start(self.worker_config(app), store.clone(), queue.clone()));
         self.announce(app, &store, receiver.as_ref(), &health).await?;
+        let health = health.serve(store.clone(), queue.clone(), self.parts(receiver.as_ref(), worker.as_ref()));
         Ok(Running { receiver, worker, health, store, queue })
     }
 
@@ -80,18 +79,27 @@ impl Serve {
         }
     }
 
+    fn parts(&self, receiver: Option<&RunningReceiver>, worker: Option<&RunningWorker>) -> Parts {
+        let pulse = |role| worker.filter(|_| self.plays(role)).map(RunningWorker::pulse);
+        Parts {
+            receiver: receiver.map(|receiver| receiver.addr),
+            worker: pulse(Role::Worker),
+            renewer: pulse(Role::Renewer),
+        }
+    }
+
     /// Says where it listens and, on a fresh installation, what comes next.
     async fn announce(
         &self,
         app: &App,
         store: &Store,
         receiver: Option<&RunningReceiver>,
-        health: &HealthListener,
+        health: &HealthAddress,
     ) -> Outcome {
         if let Some(receiver) = receiver {
             info!(address = %receiver.addr, "Taking notifications on http://{}", receiver.addr);
         }
-        info!(address = %health.addr(), "Health and metrics on http://{}", health.addr());
+        info!(address = %health.addr, "Health and metrics on http://{}", health.addr);
         if app.settings.public_url.is_none() {
             warn!("LOCKSTEP_PUBLIC_URL is not set: Microsoft is not asked to notify, changes arrive by syncs only");
         }
@@ -126,14 +134,20 @@ async fn start_receiver(app: &App, store: &Store, queue: &Queue) -> Result<Runni
 }
 
 impl Running {
-    /// The receiver first, so that nothing new comes in; the store last, since all others write into it (FA-33).
+    /// Receiver and worker side by side, so that both together keep to the 20 s; the store last, since all others write
+    /// into it (FA-33).
     async fn stop(self) {
-        if let Some(receiver) = self.receiver {
-            receiver.stop().await;
-        }
-        if let Some(worker) = self.worker {
-            worker.stop().await;
-        }
+        let receiver = async {
+            if let Some(receiver) = self.receiver {
+                receiver.stop().await;
+            }
+        };
+        let worker = async {
+            if let Some(worker) = self.worker {
+                worker.stop().await;
+            }
+        };
+        tokio::join!(receiver, worker);
         self.health.stop().await;
         self.queue.close().await;
         self.store.close().await;

@@ -2,10 +2,14 @@
 //! from a fresh folder to records, against a simulator.
 #![allow(clippy::unwrap_used)]
 
+mod auditing;
+mod canary;
 mod certificate;
 mod connecting;
 mod demo;
+mod metric_names;
 mod replaying;
+mod roles;
 mod serving;
 mod simulating;
 mod typing;

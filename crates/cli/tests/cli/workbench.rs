@@ -20,6 +20,10 @@ pub struct Workbench {
     pub simulator: Option<String>,
     public_bind: String,
     admin_bind: String,
+    /// What Microsoft calls, when it is not the receiver itself.
+    pub public_url: Option<String>,
+    /// Added to the environment of every command.
+    pub extra: Vec<(&'static str, &'static str)>,
 }
 
 /// What a command did.
@@ -37,6 +41,8 @@ impl Workbench {
             simulator: None,
             public_bind: free_address(),
             admin_bind: free_address(),
+            public_url: None,
+            extra: Vec::new(),
         }
     }
 
@@ -58,8 +64,9 @@ impl Workbench {
             .env("LOCKSTEP_ADMIN_BIND", &self.admin_bind);
         if let Some(url) = &self.simulator {
             command.env("LOCKSTEP_GRAPH_URL", url).env("LOCKSTEP_LOGIN_URL", url);
-            command.env("LOCKSTEP_PUBLIC_URL", format!("http://{}", self.public_bind));
+            command.env("LOCKSTEP_PUBLIC_URL", self.public_url.clone().unwrap_or_else(|| self.receiver_url()));
         }
+        command.envs(self.extra.iter().copied());
         command
     }
 
@@ -103,15 +110,41 @@ impl Workbench {
 
     /// Starts `serve` and waits until it is ready.
     pub fn serve(&self) -> Serving {
-        let log = std::fs::File::create(self.path("serve.log")).unwrap();
-        let child = self.command().arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let mut serving = Serving { child, admin: format!("http://{}", self.admin_bind) };
+        self.start(&["serve"], &self.admin_bind, "serve.log")
+    }
+
+    /// Starts `serve` with one role, an admin listener and a log of its own, and waits until it is ready.
+    pub fn serve_role(&self, role: &str, log: &str) -> Serving {
+        self.start(&["serve", "--role", role], &free_address(), log)
+    }
+
+    fn start(&self, args: &[&str], admin_bind: &str, log: &str) -> Serving {
+        let log = self.path(log);
+        let file = std::fs::File::create(&log).unwrap();
+        let mut command = self.command();
+        command.args(args).env("LOCKSTEP_ADMIN_BIND", admin_bind);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        let mut serving = Serving { child, admin: format!("http://{admin_bind}") };
         let deadline = Instant::now() + SOON;
         while !serving.is_ready() {
-            assert!(Instant::now() < deadline, "serve is not ready: {}", read(&self.path("serve.log")));
+            assert!(Instant::now() < deadline, "serve is not ready: {}", read(&log));
             std::thread::sleep(Duration::from_millis(20));
         }
         serving
+    }
+
+    /// Where the receiver of this folder listens.
+    pub fn receiver_url(&self) -> String {
+        format!("http://{}", self.public_bind)
+    }
+
+    /// Asks until it is so.
+    pub fn wait_for(&self, what: &str, within: Duration, met: impl Fn() -> bool) {
+        let deadline = Instant::now() + within;
+        while !met() {
+            assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Asks until the records satisfy the condition.
@@ -145,6 +178,23 @@ impl Serving {
     pub fn terminate(mut self) -> Option<i32> {
         Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         self.child.wait().unwrap().code()
+    }
+
+    /// Asks it to stop (SIGTERM), and goes on.
+    pub fn ask_to_stop(&self) {
+        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+    }
+
+    /// The exit code, once it has ended.
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// The value of a metric's first series, if it is there.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let page = self.page("/metrics")?;
+        let line = page.lines().find(|line| line.starts_with(series))?;
+        line.rsplit(' ').next()?.parse().ok()
     }
 
     /// The body of an admin page, if it answered 200.

@@ -49,6 +49,8 @@ pub enum SealLook {
     Near,
     /// As far as clocks may differ; reads every entry of the last 15 min.
     Far,
+    /// After this entry: where the look before came to its limit.
+    After(Uuid),
 }
 
 /// What one round of sealing did.
@@ -58,8 +60,8 @@ pub struct Sealed {
     pub entries: u64,
     /// How long ago the oldest of them was written.
     pub oldest: Duration,
-    /// There are more: call again.
-    pub more: bool,
+    /// There may be more after this entry: look there.
+    pub more_after: Option<Uuid>,
 }
 
 impl AuditHead {
@@ -98,20 +100,31 @@ impl Store {
     /// # Errors
     /// `Conflict` when the lease is not ours any more: nothing was sealed.
     pub async fn seal_audit(&self, lease: Lease, look: SealLook) -> Result<Sealed, StoreError> {
-        let late_by = if look == SealLook::Near { LATELY } else { LATE_BY };
-        let after = self.audit_head().await?.map_or(Uuid::nil(), |head| head.begins_after(self.now(), late_by));
-        let limit = i64::try_from(ENTRIES).unwrap_or(i64::MAX);
-        let unsealed = sql("SELECT ").push(ENTRY).push(UNSEALED).bind(after).bind(limit);
-        let rows = self.all("seal_audit", unsealed).await?;
-        let entries = rows.iter().map(Entry::from_row).collect::<Result<Vec<_>, _>>()?;
-        let Some(oldest) = entries.iter().map(Entry::at).min() else {
+        let entries = self.unsealed(look).await?;
+        let Some((oldest, last)) = entries.iter().map(Entry::at).min().zip(entries.last().map(|entry| entry.id)) else {
             return Ok(Sealed::default());
         };
         let mut tx = self.begin("seal_audit").await?;
         tx.check_fence(lease).await?;
         tx.seal(&entries).await?;
         tx.commit().await?;
-        Ok(Sealed { entries: entries.len() as u64, oldest: self.now().since(oldest), more: entries.len() == ENTRIES })
+        let more_after = (entries.len() == ENTRIES).then_some(last);
+        Ok(Sealed { entries: entries.len() as u64, oldest: self.now().since(oldest), more_after })
+    }
+
+    async fn unsealed(&self, look: SealLook) -> Result<Vec<Entry>, StoreError> {
+        let late = |late_by| async move {
+            let head = self.audit_head().await?;
+            Ok::<_, StoreError>(head.map_or(Uuid::nil(), |head| head.begins_after(self.now(), late_by)))
+        };
+        let after = match look {
+            SealLook::Near => late(LATELY).await?,
+            SealLook::Far => late(LATE_BY).await?,
+            SealLook::After(entry) => entry,
+        };
+        let limit = i64::try_from(ENTRIES).unwrap_or(i64::MAX);
+        let query = sql("SELECT ").push(ENTRY).push(UNSEALED).bind(after).bind(limit);
+        self.all("seal_audit", query).await?.iter().map(Entry::from_row).collect()
     }
 }
 

@@ -73,6 +73,28 @@ async fn g_28_every_entry_is_sealed_once_and_what_waits_is_named() {
 }
 
 #[tokio::test]
+async fn g_28_a_long_tail_is_sealed_piece_by_piece() {
+    let world = World::new().await;
+    world
+        .change(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+             INSERT INTO audit SELECT unhex(printf('01%030x', i)), 0, NULL, 'cli', 'test', 'test', 'x', '{}' FROM n",
+        )
+        .await;
+    let lease = lease(&world).await;
+    let (mut look, mut sealed) = (SealLook::Far, Vec::new());
+    loop {
+        let round = world.store.seal_audit(lease, look).await.unwrap();
+        sealed.push(round.entries);
+        let Some(last) = round.more_after else { break };
+        look = SealLook::After(last);
+    }
+    assert!(sealed.len() == 3 && sealed.iter().sum::<u64>() as i64 == world.number(ENTRIES).await, "{sealed:?}");
+    let check = world.store.verify_audit(None).await.unwrap();
+    assert_eq!((check.verified, check.unsealed, check.broken), (world.number(SEALS).await, 0, None));
+}
+
+#[tokio::test]
 async fn g_28_nothing_is_sealed_before_there_is_anything() {
     let world = World::new().await;
     let check = world.store.verify_audit(None).await.unwrap();

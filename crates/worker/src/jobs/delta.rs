@@ -241,7 +241,8 @@ impl Run<'_> {
             .increment(taken.due);
         metrics::counter!("lockstep_delta_rows_total", "round" => state.round.as_str(), "scope" => "out")
             .increment(taken.out_of_scope);
-        metrics::counter!("lockstep_unnotified_changes_total").increment(taken.unnotified);
+        metrics::counter!("lockstep_unnotified_changes_total", "connection" => self.connection().to_string())
+            .increment(taken.unnotified);
         self.ctx.due.notify_one();
         Ok(following)
     }

@@ -1,6 +1,8 @@
 //! What is owed after a look at a due object: its row set anew or gone, its events settled, all in the transaction of
 //! the decision.
 
+use std::time::Instant;
+
 use lockstep_core::mirror::{MirroredUser, ProfileFacet};
 use lockstep_core::plan::{Step, WaitReason};
 use lockstep_core::settle::{self, HintClaim};
@@ -24,6 +26,7 @@ pub(crate) async fn commit_people(
     people: &[(Due, Look)],
     occasion: Occasion,
 ) -> Result<(), WorkerError> {
+    let began = Instant::now();
     let looks: Vec<Look> = people.iter().map(|(_, look)| look.clone()).collect();
     let Settled { mut tx, outcomes, .. } = settle_people(&ctx.store, client, basis, &looks, occasion).await?;
     let now = ctx.store.now();
@@ -48,6 +51,8 @@ pub(crate) async fn commit_people(
     tracing::trace!(target: "lockstep::point", "due.before_commit");
     tx.commit().await?;
     tracing::trace!(target: "lockstep::point", "due.committed");
+    metrics::histogram!("lockstep_apply_seconds").record(began.elapsed());
+    metrics::counter!("lockstep_apply_people_total").increment(people.len() as u64);
     for ((due, _), outcome) in people.iter().zip(&outcomes) {
         report(due, outcome, ctx.store.now());
         if is_incomplete(outcome) {
@@ -172,7 +177,12 @@ fn contradicts(claim: DueClaim, group: Option<ObjectId>, user: &MirroredUser) ->
 fn report(due: &Due, outcome: &Outcome, now: Timestamp) {
     metrics::counter!("lockstep_due_applied_total").increment(1);
     if let (DueReason::Hint, Some(hinted_at)) = (due.reason, due.hinted_at) {
-        metrics::histogram!("lockstep_lag_seconds").record(now.since(hinted_at).as_secs_f64());
+        metrics::histogram!("lockstep_lag_seconds", "connection" => due.connection.to_string())
+            .record(now.since(hinted_at).as_secs_f64());
+    }
+    if due.reason == DueReason::Settle {
+        let result = if outcome.result == PersonOutcome::Applied { "changed" } else { "same" };
+        metrics::counter!("lockstep_settle_reads_total", "result" => result).increment(1);
     }
     let user = due.object;
     match outcome.result {
