@@ -21,6 +21,7 @@ mod rate;
 mod receiver;
 mod rejection;
 mod tapped_stream;
+mod wire;
 
 pub use config::{Limits, ReceiverConfig};
 pub use receiver::{Receiver, ReceiverError, RunningReceiver};

@@ -1,15 +1,15 @@
 //! From bytes to items, within bounds (TH-06). Pure: no clock, no I/O, nothing kept of the body but slices of it.
 //!
-//! What is wrong with the body as a whole refuses it; what is wrong with one item stays with that item.
+//! What is wrong with the body as a whole refuses it; what is wrong with one item stays with that item. Only half a
+//! character, or a number beyond any range, where an object should stand refuses the body: one pass cannot step over it.
 
 use std::borrow::Cow;
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use lockstep_core::hint::MAX_MEMBERS;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::wire::{Entries, List, Shape};
 
 /// More items than this in one POST are refused.
 pub const MAX_ITEMS: usize = 1_000;
@@ -95,7 +95,7 @@ pub struct RawMember<'a> {
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
-    value: Items<'a>,
+    value: Entries<Shape<WireItem<'a>>, MAX_ITEMS>,
 }
 
 #[derive(Deserialize)]
@@ -112,8 +112,8 @@ struct WireItem<'a> {
     lifecycle_event: Option<&'a RawValue>,
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
-    #[serde(borrow, rename = "resourceData")]
-    resource_data: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "resourceData")]
+    resource_data: Shape<WireObject<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -122,8 +122,8 @@ struct WireObject<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, rename = "@odata.type")]
     object_type: Option<&'a RawValue>,
-    #[serde(borrow, rename = "members@delta")]
-    members: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "members@delta")]
+    members: List<Shape<WireMember<'a>>, MAX_MEMBERS>,
 }
 
 #[derive(Deserialize)]
@@ -134,76 +134,61 @@ struct WireMember<'a> {
     removed: Option<&'a RawValue>,
 }
 
-/// The items of a notification body.
+/// The items of a notification body, found in one pass.
 ///
 /// # Errors
 /// The body as a whole cannot be taken.
 pub fn parse(body: &[u8]) -> Result<Vec<RawItem<'_>>, BadBody> {
     // serde_json skips what it is not asked for without looking at its UTF-8 or its depth.
     let text = std::str::from_utf8(body).map_err(|_| BadBody::Malformed)?;
-    if nested_too_deep(body) {
+    // serde would read a list as a struct, too.
+    if nested_too_deep(body) || !text.trim_ascii_start().starts_with('{') {
         return Err(BadBody::Malformed);
     }
-    let envelope: Envelope<'_> = object(text.trim_ascii_start())?;
-    if envelope.value.more {
+    let Envelope { value } = serde_json::from_str(text).map_err(|_| BadBody::Malformed)?;
+    if value.more {
         return Err(BadBody::TooManyItems);
     }
-    envelope.value.first.into_iter().map(item).collect()
+    Ok(value.first.into_iter().map(item).collect())
 }
 
-fn item(raw: &RawValue) -> Result<RawItem<'_>, BadBody> {
-    if !raw.get().starts_with('{') {
-        return Ok(RawItem::default());
-    }
-    let wire: WireItem<'_> = object(raw.get())?;
-    let mut item = RawItem {
+fn item(shape: Shape<WireItem<'_>>) -> RawItem<'_> {
+    let Shape::Object(wire) = shape else {
+        return RawItem::default();
+    };
+    let (object_id, object_type, members) = match wire.resource_data {
+        Shape::Object(object) => (field(object.id), field(object.object_type), members(object.members)),
+        Shape::Absent => Default::default(),
+        Shape::Other => (Field::Other, Field::Absent, RawMembers::default()),
+    };
+    RawItem {
         subscription_id: field(wire.subscription_id),
         client_state: field(wire.client_state),
         tenant_id: field(wire.tenant_id),
         change_type: field(wire.change_type),
         lifecycle_event: field(wire.lifecycle_event),
         resource: field(wire.resource),
-        ..RawItem::default()
-    };
-    match wire.resource_data.map(RawValue::get) {
-        Some(data) if data.starts_with('{') => add_object(&mut item, object(data)?)?,
-        Some(_) => item.object_id = Field::Other,
-        None => {}
+        object_id,
+        object_type,
+        members,
     }
-    Ok(item)
 }
 
-fn add_object<'a>(item: &mut RawItem<'a>, wire: WireObject<'a>) -> Result<(), BadBody> {
-    item.object_id = field(wire.id);
-    item.object_type = field(wire.object_type);
-    item.members = match wire.members.map(RawValue::get) {
-        Some(list) if list.starts_with('[') => members(list)?,
-        Some(_) => RawMembers { named: Vec::new(), incomplete: true },
-        None => RawMembers::default(),
-    };
-    Ok(())
-}
-
-fn members(list: &str) -> Result<RawMembers<'_>, BadBody> {
-    let entries: Entries<'_, MAX_MEMBERS> = serde_json::from_str(list).map_err(|_| BadBody::Malformed)?;
-    let named = entries.first.into_iter().map(member).collect::<Result<_, _>>()?;
-    Ok(RawMembers { named, incomplete: entries.more })
-}
-
-fn member(raw: &RawValue) -> Result<RawMember<'_>, BadBody> {
-    if !raw.get().starts_with('{') {
-        return Ok(RawMember { id: Field::Other, removed: false });
+fn members(list: List<Shape<WireMember<'_>>, MAX_MEMBERS>) -> RawMembers<'_> {
+    match list {
+        List::Absent => RawMembers::default(),
+        List::Other => RawMembers { named: Vec::new(), incomplete: true },
+        List::Entries(Entries { first, more }) => {
+            RawMembers { named: first.into_iter().map(member).collect(), incomplete: more }
+        }
     }
-    let wire: WireMember<'_> = object(raw.get())?;
-    Ok(RawMember { id: field(wire.id), removed: wire.removed.is_some() })
 }
 
-/// serde would read a list as a struct, too; a known key twice is an error it finds by itself.
-fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, BadBody> {
-    if !text.starts_with('{') {
-        return Err(BadBody::Malformed);
+fn member(shape: Shape<WireMember<'_>>) -> RawMember<'_> {
+    match shape {
+        Shape::Object(wire) => RawMember { id: field(wire.id), removed: wire.removed.is_some() },
+        Shape::Absent | Shape::Other => RawMember { id: Field::Other, removed: false },
     }
-    serde_json::from_str(text).map_err(|_| BadBody::Malformed)
 }
 
 fn field(raw: Option<&RawValue>) -> Field<'_> {
@@ -223,8 +208,15 @@ fn field(raw: Option<&RawValue>) -> Field<'_> {
     serde_json::from_str::<String>(raw).map_or(Field::Other, |text| Field::Text(Cow::Owned(text)))
 }
 
+/// Braces and brackets are looked at one by one only where there are enough of them; texts that hold some are rare.
 fn nested_too_deep(body: &[u8]) -> bool {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    // `{` and `[` differ in this one bit.
+    let opened = body.iter().filter(|byte| **byte | 0x20 == b'{').count();
+    opened > MAX_DEPTH && deepest(body) > MAX_DEPTH
+}
+
+fn deepest(body: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
     for byte in body {
         match byte {
             _ if escaped => escaped = false,
@@ -235,48 +227,7 @@ fn nested_too_deep(body: &[u8]) -> bool {
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > MAX_DEPTH {
-            return true;
-        }
+        deepest = deepest.max(depth);
     }
-    false
-}
-
-type Items<'a> = Entries<'a, MAX_ITEMS>;
-
-/// The first `N` entries of a list, unparsed, and whether there are more.
-struct Entries<'a, const N: usize> {
-    first: Vec<&'a RawValue>,
-    more: bool,
-}
-
-impl<'de: 'a, 'a, const N: usize> Deserialize<'de> for Entries<'a, N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(FirstEntries::<N>)
-    }
-}
-
-struct FirstEntries<const N: usize>;
-
-impl<'de, const N: usize> Visitor<'de> for FirstEntries<N> {
-    type Value = Entries<'de, N>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut first = Vec::new();
-        while first.len() < N {
-            match list.next_element()? {
-                Some(entry) => first.push(entry),
-                None => return Ok(Entries { first, more: false }),
-            }
-        }
-        let mut more = false;
-        while list.next_element::<IgnoredAny>()?.is_some() {
-            more = true;
-        }
-        Ok(Entries { first, more })
-    }
+    deepest
 }

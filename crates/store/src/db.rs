@@ -62,10 +62,10 @@ pub(crate) enum Db {
         write: SqlitePool,
         /// Readers never wait for the writer (WAL).
         read: SqlitePool,
-        /// Draws tickets with `synchronous=NORMAL`: a ticket must be committed before each request to Graph, and an
-        /// fsync each would be most of its cost. The page cache keeps it through kill -9. A power loss can only lose
-        /// tickets that no applied snapshot carries, because the commit of a snapshot is FULL and syncs the whole
-        /// log, the ticket's frames before it included.
+        /// Draws tickets and takes leases with `synchronous=NORMAL`: a ticket must be committed before each request to
+        /// Graph, and an fsync each would be most of its cost. The page cache keeps it through kill -9. A power loss can
+        /// only lose tickets that no applied snapshot carries, because the commit of a snapshot is FULL and syncs the
+        /// whole log, the ticket's frames before it included.
         ticket: SqlitePool,
         /// Whose turn it is to write in this process: waiting here is fair and wakes at once, whereas SQLite's own
         /// busy handler sleeps up to 100 ms at a time.
@@ -161,10 +161,21 @@ impl Store {
     /// When the database cannot be reached or stays locked by another process.
     pub async fn begin(&self, name: &'static str) -> Result<Tx, StoreError> {
         let Db::Lite { write, turn, .. } = &self.0.db;
+        self.begin_on(write, turn, name).await
+    }
+
+    /// Begins a transaction whose loss in a power cut does no harm: like a ticket it survives kill -9, and is on the disk
+    /// with the next commit of another one at the latest. For leases: work nobody is known to hold is taken anew.
+    pub(crate) async fn begin_lease(&self, name: &'static str) -> Result<Tx, StoreError> {
+        let Db::Lite { ticket, turn, .. } = &self.0.db;
+        self.begin_on(ticket, turn, name).await
+    }
+
+    async fn begin_on(&self, pool: &SqlitePool, turn: &Arc<Mutex<()>>, name: &'static str) -> Result<Tx, StoreError> {
         let timer = Timer::asked(name);
         let turn = take_turn(turn, name).await?;
         // A plain BEGIN that writes later cannot wait: it fails at once when somebody else wrote meanwhile.
-        let inner = write.begin_with("BEGIN IMMEDIATE").await.map_err(|source| StoreError::database(name, source))?;
+        let inner = pool.begin_with("BEGIN IMMEDIATE").await.map_err(|source| StoreError::database(name, source))?;
         Ok(Tx { inner: OpenTx::Lite(inner), name, store: self.clone(), timer: timer.begun(), _turn: turn })
     }
 

@@ -45,6 +45,12 @@ pub struct HeldAs {
     pub class: CauseClass,
 }
 
+/// The mirror after some reads, and what became of them.
+pub(crate) struct MergedReads {
+    rows: Vec<MirrorRow>,
+    pub(crate) merged: BTreeMap<ObjectId, Merged>,
+}
+
 /// Which people to load.
 #[derive(Clone, Copy, Debug)]
 pub enum People<'a> {
@@ -65,6 +71,20 @@ impl Tx {
         connection: &Connection,
         reads: &[PersonRead],
     ) -> Result<Vec<MirroredPerson>, StoreError> {
+        let MergedReads { rows, mut merged } = self.merge_reads(connection, reads).await?;
+        let mut people = Reader::Tx(self).complete(connection, rows).await?;
+        for person in &mut people {
+            person.merged = merged.remove(&person.user.id).unwrap_or_default();
+        }
+        Ok(in_order(people, reads.iter().map(|read| read.user)))
+    }
+
+    /// Only the mirror's own part of [`Tx::mirror`].
+    pub(crate) async fn merge_reads(
+        &mut self,
+        connection: &Connection,
+        reads: &[PersonRead],
+    ) -> Result<MergedReads, StoreError> {
         let in_scope = self.group_ids(connection.id).await?;
         let ids: Vec<ObjectId> = reads.iter().map(|read| read.user).collect::<BTreeSet<_>>().into_iter().collect();
         let before = Reader::Tx(self).mirror_rows(connection.id, &ids).await?;
@@ -76,11 +96,7 @@ impl Tx {
             add(merged.entry(read.user).or_default(), outcome);
         }
         self.write_mirror(connection.id, &before, &after).await?;
-        let mut people = Reader::Tx(self).complete(connection, after.into_values().collect()).await?;
-        for person in &mut people {
-            person.merged = merged.get(&person.user.id).copied().unwrap_or_default();
-        }
-        Ok(in_order(people, reads.iter().map(|read| read.user)))
+        Ok(MergedReads { rows: after.into_values().collect(), merged })
     }
 
     /// The same people once more, after [`Tx::apply`] changed their records: what a record that was just linked still needs
@@ -132,6 +148,21 @@ impl Store {
             }
         };
         reader.complete(connection, rows.into_values().collect()).await
+    }
+}
+
+impl Store {
+    /// The ids of the next so many people in the mirror, after this one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn people_after(
+        &self,
+        connection: ConnectionId,
+        after: Option<ObjectId>,
+        limit: usize,
+    ) -> Result<Vec<ObjectId>, StoreError> {
+        Reader::Store(self).ids_after(connection, after, limit).await
     }
 }
 

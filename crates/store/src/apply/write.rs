@@ -18,7 +18,8 @@ use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Sql, sql};
 
 const INSERT: &str =
     "INSERT INTO record (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
-    username_key, display_name, fields, entra_id, inactive_since, updated_at, realm, created_at) VALUES ";
+    username_key, display_name, fields, entra_id, inactive_since, updated_at, realm, created_at, verified_at,
+    rule_group_id) VALUES ";
 const UPDATE: &str =
     "WITH changed (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
     username_key, display_name, fields, entra_id, inactive_since, updated_at) AS (VALUES ";
@@ -56,8 +57,7 @@ impl Tx {
         self.free_keys(changes, KeyColumn::Email, "UPDATE record SET email_key = NULL WHERE id IN ").await?;
         self.free_keys(changes, KeyColumn::Username, "UPDATE record SET username_key = NULL WHERE id IN ").await?;
         let created = changes.iter().filter(|change| change.effect() == Some(Effect::Created));
-        let created: Vec<_> =
-            created.filter_map(|change| change.after.as_ref()).map(|record| inserted(record, now)).collect();
+        let created: Vec<_> = created.filter_map(|change| inserted(change, now)).collect();
         for chunk in created.chunks(ROWS_PER_STATEMENT) {
             self.run(sql(INSERT).rows(chunk.iter().cloned())).await?;
         }
@@ -104,13 +104,12 @@ impl Tx {
 
     /// When Graph last confirmed each record (G-21), and which rule gives it its access.
     async fn confirm_records(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
-        let rows: Vec<Vec<Bind>> = changes
-            .iter()
+        // A new record was written with it.
+        let there_before = changes.iter().filter(|change| change.effect() != Some(Effect::Created));
+        let rows: Vec<Vec<Bind>> = there_before
             .filter_map(|change| {
-                let record = change.after.as_ref()?;
-                let verified = confirms(change.decided.person).then_some(change.decided.read_at);
-                let rule = change.decided.plan.desired.grant.as_ref().map(|grant| grant.group);
-                Some(vec![record.id.into(), verified.into(), rule.into()])
+                let [verified, rule] = confirmation(change);
+                Some(vec![change.after.as_ref()?.id.into(), verified, rule])
             })
             .collect();
         for chunk in rows.chunks(ROWS_PER_STATEMENT) {
@@ -208,8 +207,17 @@ fn updated(record: &Record, now: Timestamp) -> Vec<Bind> {
     ]
 }
 
-fn inserted(record: &Record, now: Timestamp) -> Vec<Bind> {
+fn inserted(change: &Change<'_>, now: Timestamp) -> Option<Vec<Bind>> {
+    let record = change.after.as_ref()?;
     let mut row = updated(record, now);
     row.extend([record.realm.as_str().into(), now.into()]);
-    row
+    row.extend(confirmation(change));
+    Some(row)
+}
+
+/// When Graph confirmed the person, and the rule that gives them their access.
+fn confirmation(change: &Change<'_>) -> [Bind; 2] {
+    let verified = confirms(change.decided.person).then_some(change.decided.read_at);
+    let rule = change.decided.plan.desired.grant.as_ref().map(|grant| grant.group);
+    [verified.into(), rule.into()]
 }

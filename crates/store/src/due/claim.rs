@@ -62,7 +62,7 @@ impl Store {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let mut tx = self.begin("claim_due").await?;
+        let mut tx = self.begin_lease("claim_due").await?;
         // A lease that ran out is none: its rows stand among the others again.
         let now = tx.now();
         tx.run(sql(FREE_EXPIRED).bind(now).bind(worker)).await?;
@@ -70,6 +70,8 @@ impl Store {
         urgent.append(&mut tx.claimable(Rank::Urgent, limit - urgent.len()).await?);
         let mut background = tx.claimable(Rank::Background, limit).await?;
         if urgent.is_empty() && background.is_empty() {
+            // Ended here rather than rolled back behind us: the next writer may use another connection.
+            tx.commit().await?;
             return Ok(Vec::new());
         }
         let kept = self.background_places(limit).min(background.len());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_core::mirror::{MembershipRead, PersonRead, ProfileFound, ProfileRead, Source};
+use lockstep_core::mirror::{MembershipRead, Merged, PersonRead, ProfileFound, ProfileRead, Source};
 use lockstep_core::profile::Profile;
 use lockstep_core::{ObjectId, Ticket, Timestamp};
 
@@ -11,7 +11,7 @@ use crate::db::Tx;
 use crate::due::mark::{HintedObject, MarkDue};
 use crate::due::{DueClaim, DueKind, DueReason};
 use crate::error::StoreError;
-use crate::mirror::MirroredPerson;
+use crate::mirror::MergedReads;
 use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
 
 const MISSING: &str = "SELECT user_id FROM membership
@@ -38,15 +38,11 @@ pub struct ListedPage {
 }
 
 impl Tx {
-    /// Applies a page to the mirror and gives its people back, in the order of the page, ready to be decided.
+    /// Applies a page to the mirror; nobody is decided by it.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn mirror_listing(
-        &mut self,
-        connection: &Connection,
-        page: &ListedPage,
-    ) -> Result<Vec<MirroredPerson>, StoreError> {
+    pub async fn mirror_listing(&mut self, connection: &Connection, page: &ListedPage) -> Result<(), StoreError> {
         for chunk in page.groups.chunks(ROWS_PER_STATEMENT) {
             let insert =
                 sql("INSERT INTO directory_group (connection_id, group_id, name, state, ticket, read_at) VALUES ");
@@ -63,24 +59,26 @@ impl Tx {
             self.run(insert.rows(rows).push(NESTED)).await?;
         }
         self.look_at_seen(connection, page).await?;
-        let reads: Vec<PersonRead> =
-            page.users.iter().map(|(id, profile)| listed(page, *id, profile.as_ref())).collect();
-        let people = self.mirror(connection, &reads).await?;
-        self.look_at_differing(connection, &people).await?;
-        Ok(people)
+        // A statement's worth at a time: what is compared is held several times over.
+        for some in page.users.chunks(ROWS_PER_STATEMENT) {
+            let reads: Vec<PersonRead> = some.iter().map(|(id, profile)| listed(page, *id, profile.as_ref())).collect();
+            let MergedReads { merged, .. } = self.merge_reads(connection, &reads).await?;
+            self.look_at_differing(connection, &merged).await?;
+        }
+        Ok(())
     }
 
     /// Where a listing says something else than a read by id, nothing of it is taken: a new read by id tells (G-08).
     async fn look_at_differing(
         &mut self,
         connection: &Connection,
-        people: &[MirroredPerson],
+        merged: &BTreeMap<ObjectId, Merged>,
     ) -> Result<(), StoreError> {
         let now = self.now();
-        let differing = people.iter().filter(|person| person.merged.lost_and_differs);
+        let differing = merged.iter().filter(|(_, merged)| merged.lost_and_differs);
         let marks: Vec<MarkDue> = differing
-            .map(|person| MarkDue {
-                object: person.user.id,
+            .map(|(user, _)| MarkDue {
+                object: *user,
                 kind: DueKind::User,
                 at: now,
                 urgent: true,

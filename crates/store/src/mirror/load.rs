@@ -6,7 +6,7 @@ use lockstep_core::matching::{Candidate, CandidateKeys, candidate_keys, email_ke
 use lockstep_core::mirror::{
     Agreements, CompleteRead, Edge, LossSeen, MembershipFacet, MirroredUser, ProfileFacet, Source,
 };
-use lockstep_core::profile::Profile;
+use lockstep_core::profile::{Profile, address_key};
 use lockstep_core::record::Record;
 use lockstep_core::settings::Settings;
 use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp, username};
@@ -74,7 +74,8 @@ impl Reader<'_> {
             .iter()
             .filter_map(|(row, record)| {
                 let ProfileFacet::Present { profile, .. } = &row.user.profile else { return None };
-                Some((row.user.id, record.as_ref(), candidate_keys(profile, &connection.settings)))
+                let keys = candidate_keys(profile, &connection.settings);
+                Some((row.user.id, record.as_ref(), without_own(keys, record.as_ref(), connection)))
             })
             .collect();
         let emails = all_keys(keys.iter().map(|(_, _, keys)| &keys.emails));
@@ -96,6 +97,15 @@ impl Reader<'_> {
         }
         Ok(candidates)
     }
+}
+
+/// What somebody's own record holds nobody else in the realm can hold.
+fn without_own(mut keys: CandidateKeys, record: Option<&Record>, connection: &Connection) -> CandidateKeys {
+    let Some(own) = record.filter(|own| own.realm == connection.realm) else { return keys };
+    let held = |address: &Option<String>| address.as_deref().map(address_key);
+    keys.emails.retain(|key| Some(key) != held(&own.email).as_ref());
+    keys.usernames.retain(|key| Some(key) != held(&own.username).as_ref());
+    keys
 }
 
 /// Who owns an address is judged by the current snapshots: a swap among people of one batch meets nobody (semantics).

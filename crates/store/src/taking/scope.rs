@@ -68,7 +68,8 @@ impl Tx {
 
     async fn learn(&mut self, scope: &mut Scope, connection: ConnectionId, ids: &[ObjectId]) -> Result<(), StoreError> {
         const USERS: &str = "SELECT user_id AS id FROM directory_user WHERE connection_id = ";
-        const LINKED: &str = "SELECT entra_id AS id FROM record WHERE connection_id = ";
+        // By the index of live records: without the status every record of the connection would be looked at.
+        const LINKED: &str = "SELECT entra_id AS id FROM record WHERE status <> 'archived' AND connection_id = ";
         const GROUPS: &str = "SELECT group_id AS id FROM directory_group WHERE connection_id = ";
         const SEEN: &str = "SELECT object_id AS id FROM seen WHERE object_kind = 'user' AND connection_id = ";
         let users = self.ids(USERS, connection, " AND user_id IN ", ids).await?;
