@@ -5,5 +5,7 @@
 
 #[path = "../reference/bare.rs"]
 pub mod bare;
+pub mod cost;
+pub mod installation;
 pub mod load;
 pub mod statistics;
