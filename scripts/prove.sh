@@ -32,7 +32,7 @@ record() { printf '| %s | %s | %s | %s | %s | %s |\n' "$(date -u +%F)" "$commit"
 
 # run PACKAGE TARGET TEST: the output goes to the screen and the log.
 run() {
-  cargo test --locked --package "$1" --test "$2" -- --exact "$3" --nocapture 2>&1 | tee "$log" | grep -E '^(LOCKSTEP_|test )'
+  cargo test --locked --profile prove --package "$1" --test "$2" -- --exact "$3" --nocapture 2>&1 | tee "$log" | grep -E '^(LOCKSTEP_|test )'
   return "${PIPESTATUS[0]}"
 }
 

@@ -15,7 +15,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 
 async fn tell(faults: &[Fault]) {
     let changes = number("LOCKSTEP_LOSSY_CHANGES", CHANGES);
-    let mut stage = Stage::set(number("LOCKSTEP_LOSSY_SEED", 1)).await;
+    let mut stage = Stage::set(number("LOCKSTEP_LOSSY_SEED", 1), Play::ChangesOnly).await;
     for fault in faults {
         stage.world.simulator.set_fault(fault.clone());
     }

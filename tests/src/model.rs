@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lockstep_core::record::Reason;
+use lockstep_core::record::{Kind, Reason};
 use uuid::Uuid;
 
 /// One person as Microsoft has them.
@@ -33,6 +33,8 @@ pub struct ModelRule {
     /// The mapped group.
     pub group: Uuid,
     /// What it gives.
+    pub kind: Kind,
+    /// What it gives.
     pub role: &'static str,
     /// Members of members count.
     pub nested: bool,
@@ -43,15 +45,15 @@ pub struct ModelRule {
 /// Rules in order.
 pub type ModelRules = Vec<ModelRule>;
 
-/// The role of the rule that wins; `None`: no rule gives access.
-pub fn role(person: &Person, rules: &[ModelRule]) -> Option<&'static str> {
+/// The rule that wins; `None`: no rule gives access.
+pub fn winner<'a>(person: &Person, rules: &'a [ModelRule]) -> Option<&'a ModelRule> {
     let applies = |rule: &&ModelRule| {
         if rule.nested { person.groups.contains(&rule.group) } else { person.direct.contains(&rule.group) }
     };
     if rules.iter().filter(|rule| rule.exclude).any(|rule| applies(&rule)) {
         return None;
     }
-    rules.iter().filter(|rule| !rule.exclude).find(applies).map(|rule| rule.role)
+    rules.iter().filter(|rule| !rule.exclude).find(applies)
 }
 
 /// Why the account itself keeps a person out, whatever their groups are.
@@ -67,7 +69,7 @@ pub fn account_reasons(person: Option<&Person>) -> BTreeSet<Reason> {
 pub fn reasons(person: Option<&Person>, rules: &[ModelRule]) -> BTreeSet<Reason> {
     let mut reasons = account_reasons(person);
     let is_there = person.filter(|person| !person.deleted);
-    if is_there.is_some_and(|person| role(person, rules).is_none()) {
+    if is_there.is_some_and(|person| winner(person, rules).is_none()) {
         reasons.insert(Reason::OutOfScope);
     }
     reasons
@@ -110,13 +112,19 @@ impl Chronicle {
         span.iter().any(|state| span.iter().any(|law| !reasons(state.truth.get(&person), &law.rules).is_empty()))
     }
 
+    /// D6: at some instant until then there was a state, or rules, by which this person was out.
+    pub fn was_ever_out_until(&self, person: Uuid, until: i64) -> bool {
+        let span = self.moments.iter().filter(|moment| moment.at <= until);
+        span.clone().any(|moment| !reasons(moment.truth.get(&person), &moment.rules).is_empty())
+    }
+
     /// Since then the account was good at some instant, and the groups gave access at some instant. The two facets are two
     /// reads: replicas may show them at different instants.
     pub fn was_ever_in(&self, person: Uuid, from: i64) -> bool {
         let span = self.since(from);
         let account = span.iter().any(|state| account_reasons(state.truth.get(&person)).is_empty());
         let granted = |state: &Moment, law: &Moment| {
-            state.truth.get(&person).is_some_and(|person| role(person, &law.rules).is_some())
+            state.truth.get(&person).is_some_and(|person| winner(person, &law.rules).is_some())
         };
         account && span.iter().any(|state| span.iter().any(|law| granted(state, law)))
     }

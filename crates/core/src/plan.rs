@@ -50,6 +50,9 @@ pub struct PlanContext<'a> {
     pub guests: bool,
     /// The connection's first sync has seen every mapped group (TH-09).
     pub first_sync_done: bool,
+    /// A listing of every mapped group that goes on without a break began then: its pages count as recent, however long it
+    /// takes.
+    pub listing_since: Option<Timestamp>,
     /// Domains that are verified in the tenant *and* assigned to the connection (TH-09).
     pub verified_domains: &'a BTreeSet<String>,
     /// The connection's realm.
@@ -175,7 +178,7 @@ pub fn plan(observed: &Observed<'_>, rules: &RuleSet, cx: &PlanContext<'_>) -> P
         // Exempt from everything the directory says (G-24); an archived record is nobody's live login (M7).
         Some(record) if record.root || record.status == Status::Archived => {}
         Some(record) => access::bring_in_line(&mut plan, observed, record, rules, cx),
-        None => entry::enter(&mut plan, observed, cx),
+        None => entry::enter(&mut plan, observed, rules, cx),
     }
     plan
 }

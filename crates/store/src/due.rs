@@ -90,7 +90,7 @@ pub enum DueReason {
     BothFacets,
     /// `accountEnabled` was missing (BI-34).
     Incomplete,
-    /// Waits for the first sync (TH-09).
+    /// Waits for the first sync (TH-09), or was asked for by it: a listing is no evidence.
     FirstSync,
     /// A read lost by its ticket and differed (G-08).
     LostRead,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_core::plan::Step;
-use lockstep_core::{HoldId, RecordId};
+use lockstep_core::{HoldId, ObjectId, RecordId};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -36,6 +36,7 @@ impl Tx {
         changes: &[Change<'_>],
     ) -> Result<u64, StoreError> {
         let mut left: BTreeMap<&'static str, Vec<RecordId>> = BTreeMap::new();
+        let mut freed: Vec<ObjectId> = Vec::new();
         let mut held: BTreeMap<(String, &'static str), Vec<&Change<'_>>> = BTreeMap::new();
         for change in changes {
             let Some(record) = change.before.as_ref().or(change.after.as_ref()) else { continue };
@@ -50,13 +51,18 @@ impl Tx {
                 }
                 (None, Some(_)) if change.effect() == Some(Effect::Deactivated) => {
                     left.entry("overtaken").or_default().push(record.id);
+                    freed.push(change.decided.person.user.id);
                 }
-                (None, Some(_)) if is_back(change.decided) => left.entry("back").or_default().push(record.id),
+                (None, Some(_)) if is_back(change.decided) => {
+                    left.entry("back").or_default().push(record.id);
+                    freed.push(change.decided.person.user.id);
+                }
                 (None, _) => {}
             }
         }
         let newly: u64 = held.values().map(|people| people.len() as u64).sum();
         self.leave_holds(connection, left).await?;
+        self.free_held_events(connection.id, &freed).await?;
         for ((limit, cause), people) in held {
             self.hold_people(connection, &limit, cause, &people).await?;
         }

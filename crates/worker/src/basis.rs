@@ -16,6 +16,8 @@ pub(crate) struct Basis {
     pub connection: Connection,
     pub rules: RuleSet,
     pub timing: Timing,
+    /// Since when a listing of every group goes on without a break.
+    pub listing_since: Option<Timestamp>,
 }
 
 impl Basis {
@@ -28,7 +30,7 @@ impl Basis {
             let rules = store.rule_set(connection.id).await?;
             // Two queries: rules applied in between would be judged with the settings of before.
             if rules.version == connection.rules_version {
-                return Ok(Some(Self { connection, rules, timing: store.timing().clone() }));
+                return Ok(Some(Self { connection, rules, timing: store.timing().clone(), listing_since: None }));
             }
         }
     }
@@ -71,6 +73,7 @@ impl Basis {
             fields: &self.connection.fields,
             guests: self.connection.guests,
             first_sync_done: self.connection.first_sync_at.is_some(),
+            listing_since: self.listing_since,
             verified_domains: &self.connection.match_domains,
             realm: &self.connection.realm,
         }

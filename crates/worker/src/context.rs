@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub leading: Leading,
     /// Something was marked due.
     pub due: Notify,
+    /// A longer piece of work was made due.
+    pub tasks: Notify,
     /// Something for the scheduler happened.
     pub schedule: Notify,
     /// Creating and renewing subscriptions, one at a time in this process.
@@ -61,6 +63,7 @@ impl Context {
             pulse: Pulse::default(),
             leading: Leading::default(),
             due: Notify::new(),
+            tasks: Notify::new(),
             schedule: Notify::new(),
             subscribing: tokio::sync::Mutex::default(),
             clients: Clients::default(),

@@ -4,6 +4,7 @@ pub(crate) mod blame;
 pub(crate) mod compare_group;
 pub(crate) mod daily_compare;
 pub(crate) mod decide_listed;
+pub(crate) mod deleted_people;
 pub(crate) mod delta;
 pub(crate) mod failing;
 pub(crate) mod find_people;

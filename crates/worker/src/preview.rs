@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use lockstep_core::field::FieldMap;
-use lockstep_core::mirror::{MembershipRead, PersonRead, ProfileFound, ProfileRead, Source};
+use lockstep_core::mirror::{Fresh, MembershipRead, PersonRead, ProfileFound, ProfileRead, Source};
 use lockstep_core::plan::{Plan, Step};
 use lockstep_core::profile::Profile;
 use lockstep_core::record::{Record, Status};
@@ -89,7 +89,7 @@ pub async fn preview_rules(
     // As it will be when the sync that the rules start has seen every group.
     let first_sync_at = connection.first_sync_at.or_else(|| Some(store.now()));
     let connection = Connection { fields, defaults, settings, first_sync_at, ..connection.clone() };
-    let basis = Basis { connection, rules, timing: store.timing().clone() };
+    let basis = Basis { connection, rules, timing: store.timing().clone(), listing_since: None };
     let mut listed = Listed::default();
     for group in basis.rules.groups() {
         listed.add_group(store, client, group).await?;
@@ -220,7 +220,12 @@ impl Listed {
         for group in &self.groups {
             tx.mirror_group(&basis.connection, group).await?;
         }
-        Ok(tx.mirror(&basis.connection, &reads).await?)
+        let mut people = tx.mirror(&basis.connection, &reads).await?;
+        // Whoever the sync will have to read by id is expected to be as listed.
+        for person in &mut people {
+            person.user.fresh = Fresh { profile: true, membership: true };
+        }
+        Ok(people)
     }
 
     fn read(&self, user: ObjectId) -> Option<PersonRead> {

@@ -57,6 +57,7 @@ impl RunningWorker {
     /// Somebody moved the store's clock by hand: what is due by it is looked for at once.
     pub fn wake(&self) {
         self.ctx.due.notify_one();
+        self.ctx.tasks.notify_one();
         self.ctx.schedule.notify_one();
     }
 

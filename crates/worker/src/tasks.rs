@@ -28,6 +28,10 @@ const EXTEND_EVERY: Duration = Duration::from_secs(5);
 pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
     let (mut listings, mut deltas) = (JoinSet::new(), JoinSet::new());
     while !ctx.stopping() {
+        let woken = ctx.tasks.notified();
+        tokio::pin!(woken);
+        // Listen before looking.
+        woken.as_mut().enable();
         let claimed = match (listings.len() < AT_ONCE, deltas.len() < DELTAS_AT_ONCE) {
             (true, true) => ctx.store.claim_task(ctx.id).await?,
             (false, true) => ctx.store.claim_delta_task(ctx.id).await?,
@@ -41,6 +45,7 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
             continue;
         }
         tokio::select! {
+            () = &mut woken => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
             Some(ended) = listings.join_next(), if !listings.is_empty() => ended.unwrap_or(Ok(()))?,
             Some(ended) = deltas.join_next(), if !deltas.is_empty() => ended.unwrap_or(Ok(()))?,

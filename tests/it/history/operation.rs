@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockstep_simulator::LifecycleEvent;
 use lockstep_tests::Chance;
 use uuid::Uuid;
 
@@ -11,25 +12,61 @@ pub const MOST_LAG_MS: u64 = 20_000;
 /// One thing that happens.
 #[derive(Debug, Clone)]
 pub enum Operation {
-    Hire { groups: Vec<Uuid>, guest: bool },
+    Hire {
+        groups: Vec<Uuid>,
+        guest: bool,
+        client: bool,
+    },
     Rename(Uuid),
     ChangeMail(Uuid),
-    Enable { person: Uuid, enabled: bool },
-    Delete { person: Uuid, hard: bool },
+    Enable {
+        person: Uuid,
+        enabled: bool,
+    },
+    Delete {
+        person: Uuid,
+        hard: bool,
+    },
     Restore(Uuid),
-    Join { group: Uuid, member: Uuid },
-    Leave { group: Uuid, member: Uuid },
-    Move { person: Uuid, from: Uuid, to: Uuid },
+    Join {
+        group: Uuid,
+        member: Uuid,
+    },
+    Leave {
+        group: Uuid,
+        member: Uuid,
+    },
+    Move {
+        person: Uuid,
+        from: Uuid,
+        to: Uuid,
+    },
     DeleteGroup(Uuid),
     RestoreGroup(Uuid),
     ChangeRules,
+    Pause,
+    Resume,
+    /// So many of the events there are.
+    Replay(u64),
+    Lifecycle {
+        subscription: u64,
+        event: LifecycleEvent,
+    },
     Sync,
     LookAt(Uuid),
     Crash,
     LoseSubscriptions,
-    NotificationFaults { lost: u64, doubled: u64, held: u64, shuffled: bool },
+    NotificationFaults {
+        lost: u64,
+        doubled: u64,
+        held: u64,
+        shuffled: bool,
+    },
     Lag,
-    GraphFaults { status: u16, percent: u64 },
+    GraphFaults {
+        status: u16,
+        percent: u64,
+    },
     ClearFaults,
 }
 
@@ -38,6 +75,11 @@ pub struct Cast<'a> {
     pub people: &'a [Uuid],
     /// Live people only.
     pub present: &'a [Uuid],
+    /// Those of them who may be in `groups`, and never in the portal.
+    pub staff: &'a [Uuid],
+    /// Those of them who may be in the portal, and in no other group: a change of kind is another story.
+    pub clients: &'a [Uuid],
+    pub portal: Uuid,
     /// In deleted items.
     pub deleted: &'a [Uuid],
     pub groups: &'a [Uuid],
@@ -51,14 +93,21 @@ pub enum Play {
     Everything,
     /// People and groups: the faults were set by the story.
     ChangesOnly,
+    /// What may happen before the first sync is done.
+    FirstSync,
 }
 
 /// Draws what happens next; `None`: what was drawn makes no sense now.
 pub fn draw(chance: &mut Chance, cast: &Cast<'_>, play: Play) -> Option<Operation> {
-    let most = if play == Play::Everything { 118 } else { 86 };
+    let most = match play {
+        Play::ChangesOnly => 90,
+        Play::FirstSync => 120,
+        Play::Everything => 138,
+    };
     let of = |chance: &mut Chance, ids: &[Uuid]| chance.pick(ids).copied();
     Some(match chance.below(most) {
-        0..8 => Operation::Hire { groups: some_groups(chance, cast), guest: chance.percent(8) },
+        0..6 => Operation::Hire { groups: some_groups(chance, cast), guest: chance.percent(8), client: false },
+        6..8 => Operation::Hire { groups: vec![cast.portal], guest: chance.percent(8), client: true },
         8..16 => Operation::Rename(of(chance, cast.present)?),
         16..20 => Operation::ChangeMail(of(chance, cast.present)?),
         20..30 => Operation::Enable { person: of(chance, cast.present)?, enabled: false },
@@ -66,34 +115,45 @@ pub fn draw(chance: &mut Chance, cast: &Cast<'_>, play: Play) -> Option<Operatio
         42..46 => Operation::Delete { person: of(chance, cast.present)?, hard: false },
         46..47 => Operation::Delete { person: of(chance, cast.people)?, hard: true },
         47..52 => Operation::Restore(of(chance, cast.deleted)?),
-        52..62 => Operation::Join { group: of(chance, cast.groups)?, member: of(chance, cast.present)? },
-        62..69 => Operation::Leave { group: of(chance, cast.groups)?, member: of(chance, cast.present)? },
+        52..62 => Operation::Join { group: of(chance, cast.groups)?, member: of(chance, cast.staff)? },
+        62..69 => Operation::Leave { group: of(chance, cast.groups)?, member: of(chance, cast.staff)? },
         69..77 => {
             let (from, to) = (of(chance, cast.groups)?, of(chance, cast.groups)?);
-            Operation::Move { person: of(chance, cast.present)?, from, to }
+            Operation::Move { person: of(chance, cast.staff)?, from, to }
         }
         77..79 => Operation::Join { group: of(chance, cast.groups)?, member: of(chance, cast.groups)? },
         79..82 => Operation::Leave { group: of(chance, cast.groups)?, member: of(chance, cast.groups)? },
         82..83 => Operation::DeleteGroup(of(chance, cast.groups)?),
         83..86 => Operation::RestoreGroup(of(chance, cast.deleted_groups)?),
-        86..90 => Operation::ChangeRules,
+        86..88 => Operation::Join { group: cast.portal, member: of(chance, cast.clients)? },
+        88..90 => Operation::Leave { group: cast.portal, member: of(chance, cast.clients)? },
         90..92 => Operation::Sync,
         92..95 => Operation::LookAt(of(chance, cast.people)?),
-        95..99 => Operation::Crash,
-        99..101 => Operation::LoseSubscriptions,
-        101..107 => Operation::NotificationFaults {
+        95..100 => Operation::Crash,
+        100..106 => Operation::NotificationFaults {
             lost: chance.below(60),
             doubled: chance.below(30),
             held: chance.below(40),
             shuffled: chance.percent(50),
         },
-        107..111 => Operation::Lag,
-        111..114 => {
+        106..110 => Operation::Lag,
+        110..114 => {
             let status = *chance.pick(&[429, 500, 502, 503, 504])?;
             Operation::GraphFaults { status, percent: 10 + chance.below(60) }
         }
-        _ => Operation::ClearFaults,
+        114..120 => Operation::ClearFaults,
+        120..124 => Operation::ChangeRules,
+        124..126 => Operation::LoseSubscriptions,
+        126..131 => Operation::Lifecycle { subscription: chance.below(2), event: lifecycle(chance)? },
+        131..134 => Operation::Replay(1 + chance.below(8)),
+        134..136 => Operation::Pause,
+        _ => Operation::Resume,
     })
+}
+
+fn lifecycle(chance: &mut Chance) -> Option<LifecycleEvent> {
+    use LifecycleEvent::{Missed, ReauthorizationRequired, SubscriptionRemoved};
+    chance.pick(&[Missed, ReauthorizationRequired, ReauthorizationRequired, SubscriptionRemoved]).copied()
 }
 
 fn some_groups(chance: &mut Chance, cast: &Cast<'_>) -> Vec<Uuid> {

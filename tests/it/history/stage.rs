@@ -1,26 +1,24 @@
 //! One small company, its Lockstep, and the chronicle of what was true in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lockstep_core::brake::BrakeLimits;
-use lockstep_core::record::Kind;
-use lockstep_core::rule::Rule;
 use lockstep_core::settings::Settings;
-use lockstep_core::{ObjectId, Timestamp};
-use lockstep_simulator::{Fault, NewUser};
-use lockstep_store::SubscriptionStatus;
+use lockstep_core::{EventId, ObjectId, RecordId};
+use lockstep_simulator::{LifecycleEvent, NewUser, SimulatorError};
+use lockstep_store::view::event::EventFilter;
+use lockstep_store::{Replay, SubscriptionStatus};
 use lockstep_testkit::World;
 use lockstep_tests::Chance;
-use lockstep_tests::model::{Chronicle, ModelRule, ModelRules, Person, Truth};
+use lockstep_tests::model::{Chronicle, ModelRules, Person, Truth};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::history::brake::{Brake, Taken};
 use crate::history::check::Seen;
-use crate::history::operation::{Cast, MOST_LAG_MS, Operation};
-
-/// Whoever loses access sooner than this after the first sync may count as part of it, and is held (D6).
-const AFTER_FIRST_SYNC: Duration = Duration::from_secs(2 * 60);
+use crate::history::faults;
+use crate::history::operation::{Cast, Operation, Play, draw, pause};
+use crate::history::rulebook;
 
 const LEASES_RUN_OUT: Duration = Duration::from_secs(16);
 
@@ -48,7 +46,18 @@ pub struct Stage {
     pub chronicle: Chronicle,
     pub cards: BTreeMap<Uuid, Card>,
     groups: Vec<Uuid>,
+    portal: Uuid,
+    clients: BTreeSet<Uuid>,
+    /// Whose record was here before them: the first sync may hold their removal (D6).
+    pub imported: BTreeSet<Uuid>,
+    /// When everything had been synced once.
+    pub first_synced_at: i64,
     rules: ModelRules,
+    pub brake: Brake,
+    /// Whom the brake kept in at the last check.
+    pub held: BTreeMap<Uuid, RecordId>,
+    /// Who lost access, and when.
+    pub taken: Vec<Taken>,
     numbers: u32,
     /// What was seen at the last check, and when that was.
     pub seen: BTreeMap<Uuid, Seen>,
@@ -59,24 +68,9 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A company of 8 to 30 people, connected, subscribed and synced.
-    pub async fn set(seed: u64) -> Self {
-        let mut chance = Chance::seeded(seed);
-        let world = World::start_standing(seed).await;
-        let groups = ["Managers", "Staff", "Field Team", "Suspended"].map(|name| world.group(name)).to_vec();
-        let mut stage = Self {
-            world,
-            rules: rules(&groups, chance.percent(40), chance.percent(80)),
-            chance,
-            chronicle: Chronicle::default(),
-            cards: BTreeMap::new(),
-            groups,
-            numbers: 0,
-            seen: BTreeMap::new(),
-            checked_at: 0,
-            books: Books::default(),
-            trail: Vec::new(),
-        };
+    /// A company of 8 to 30 people, connected, subscribed and synced; `play` says whether the first sync is disturbed.
+    pub async fn set(seed: u64, play: Play) -> Self {
+        let mut stage = Self::found(seed, play).await;
         if stage.chance.percent(70) {
             stage.world.tenant.add_member(stage.groups[1], stage.groups[2]).expect("groups nest");
         }
@@ -84,11 +78,48 @@ impl Stage {
             let group = stage.groups[usize::try_from(stage.chance.below(3)).expect("three groups")];
             stage.hire(&[group], false);
         }
+        for _ in 0..stage.chance.below(4) {
+            let client = stage.hire(&[stage.portal], false);
+            stage.clients.insert(client);
+        }
         stage.import().await;
         stage.note_truth();
-        stage.connect().await;
         stage.checked_at = stage.now();
+        stage.apply_rules().await;
+        if play == Play::Everything && stage.chance.percent(50) {
+            stage.disturb().await;
+        }
+        stage.connected().await;
         stage
+    }
+
+    /// The tenant and its groups, and a Lockstep that knows nothing of them.
+    async fn found(seed: u64, play: Play) -> Self {
+        let mut chance = Chance::seeded(seed);
+        let world = World::start_standing(seed).await;
+        let groups = ["Managers", "Staff", "Field Team", "Suspended"].map(|name| world.group(name)).to_vec();
+        let portal = world.group("Portal");
+        let brake = if play == Play::Everything { Brake::drawn(&mut chance) } else { Brake::off() };
+        Self {
+            world,
+            rules: rulebook::rules(&groups, portal, chance.percent(40), chance.percent(80)),
+            chance,
+            chronicle: Chronicle::default(),
+            cards: BTreeMap::new(),
+            groups,
+            portal,
+            clients: BTreeSet::new(),
+            imported: BTreeSet::new(),
+            first_synced_at: i64::MAX,
+            brake,
+            held: BTreeMap::new(),
+            taken: Vec::new(),
+            numbers: 0,
+            seen: BTreeMap::new(),
+            checked_at: 0,
+            books: Books::default(),
+            trail: Vec::new(),
+        }
     }
 
     /// Some of the people are known here already, by address.
@@ -98,27 +129,44 @@ impl Stage {
             let line = json!({"kind": "employee", "email": card.mail, "display_name": "Somebody", "host_id": number.to_string()});
             line.to_string()
         };
-        let lines: Vec<String> = self.cards.values().take(known).enumerate().map(line).collect();
+        let staff = self.cards.iter().filter(|(person, _)| !self.clients.contains(person));
+        let known: BTreeMap<Uuid, Card> = staff.take(known).map(|(person, card)| (*person, card.clone())).collect();
+        let lines: Vec<String> = known.values().enumerate().map(line).collect();
         let Ok(lines) = lockstep_store::import::ImportedRecord::parse_file(&lines.join("\n")) else {
             panic!("the lines are good")
         };
         let imported = self.world.store.import_records(&self.world.connection, &lines).await.expect("the import works");
-        assert_eq!(imported.imported as usize, known);
+        assert_eq!(imported.imported as usize, known.len());
+        self.imported = known.into_keys().collect();
     }
 
-    async fn connect(&mut self) {
-        self.apply_rules().await;
-        for _ in 0..50 {
+    /// Things happen while the first sync is under way: changes, faults, crashes.
+    async fn disturb(&mut self) {
+        for _ in 0..1 + self.chance.below(6) {
+            let Some(operation) = self.draw(|chance, cast| draw(chance, cast, Play::FirstSync)) else { continue };
+            self.play(&operation).await;
+            match pause(&mut self.chance) {
+                Some(span) => self.pass(span).await,
+                None => self.world.clock.advance(Duration::from_millis(7)),
+            }
+        }
+        self.play(&Operation::ClearFaults).await;
+    }
+
+    async fn connected(&mut self) {
+        for _ in 0..200 {
             self.world.quiet().await;
             let subscriptions =
                 self.world.store.list_subscriptions(Some(self.world.connection.id)).await.expect("the store answers");
             let live = subscriptions.iter().filter(|one| one.status == SubscriptionStatus::Active).count();
             if live >= 2 && self.world.connection_now().await.first_sync_at.is_some() {
-                // What the first sync finds is held together; that is another story.
-                return self.pass(AFTER_FIRST_SYNC).await;
+                self.first_synced_at = self.now();
+                return;
             }
+            // Whoever was told to wait, or had a lease when they died, waits by this clock.
+            self.world.clock.advance(Duration::from_secs(5));
         }
-        panic!("the connection was not synced and subscribed");
+        panic!("the connection was not synced and subscribed: {}", self.trail.join("\n"));
     }
 
     pub fn now(&self) -> i64 {
@@ -147,9 +195,17 @@ impl Stage {
         let truth = self.chronicle.now().map(|(truth, _)| truth.clone()).unwrap_or_default();
         let by_life = |deleted| truth.iter().filter(move |(_, person)| person.deleted == deleted).map(|(id, _)| *id);
         let (present, deleted): (Vec<Uuid>, Vec<Uuid>) = (by_life(false).collect(), by_life(true).collect());
-        let groups = self.groups.clone();
-        let cast =
-            Cast { people: &people, present: &present, deleted: &deleted, groups: &groups, deleted_groups: &groups };
+        let (clients, staff): (Vec<Uuid>, Vec<Uuid>) = present.iter().partition(|person| self.clients.contains(person));
+        let cast = Cast {
+            people: &people,
+            present: &present,
+            staff: &staff,
+            clients: &clients,
+            portal: self.portal,
+            deleted: &deleted,
+            groups: &self.groups,
+            deleted_groups: &self.groups,
+        };
         draw(&mut self.chance, &cast)
     }
 
@@ -164,6 +220,13 @@ impl Stage {
                 self.world.clock.advance(LEASES_RUN_OUT);
             }
             Operation::ChangeRules => self.change_rules().await,
+            Operation::Pause => {
+                self.world.store.pause_connection(self.world.connection.id).await.expect("the store answers");
+            }
+            Operation::Resume => {
+                self.world.store.resume_connection(self.world.connection.id).await.expect("the store answers");
+            }
+            Operation::Replay(events) => self.replay(*events).await,
             Operation::Sync => {
                 self.world.store.start_full_sync(self.world.connection.id).await.expect("the sync starts");
             }
@@ -180,8 +243,11 @@ impl Stage {
     fn change_tenant(&mut self, operation: &Operation) {
         let tenant = self.world.tenant.clone();
         let refused = match operation {
-            Operation::Hire { groups, guest } => {
-                self.hire(groups, *guest);
+            Operation::Hire { groups, guest, client } => {
+                let person = self.hire(groups, *guest);
+                if *client {
+                    self.clients.insert(person);
+                }
                 Ok(())
             }
             Operation::Rename(person) => self.rename(*person),
@@ -201,8 +267,9 @@ impl Stage {
                 tenant.lose_subscriptions();
                 Ok(())
             }
+            Operation::Lifecycle { subscription, event } => self.tell_lifecycle(*subscription, *event),
             faults => {
-                self.set_faults(faults);
+                faults::set(&self.world.simulator, &mut self.chance, faults);
                 Ok(())
             }
         };
@@ -211,7 +278,25 @@ impl Stage {
         }
     }
 
-    fn hire(&mut self, groups: &[Uuid], guest: bool) {
+    fn tell_lifecycle(&mut self, place: u64, event: LifecycleEvent) -> Result<(), SimulatorError> {
+        let live = self.world.tenant.subscriptions();
+        let Some(subscription) = live.get(usize::try_from(place).unwrap_or(0)) else { return Ok(()) };
+        self.books.resubscribed |= event == LifecycleEvent::SubscriptionRemoved;
+        self.world.tenant.send_lifecycle(*subscription, event)
+    }
+
+    /// R2: any of the events there are, whatever became of them.
+    async fn replay(&mut self, events: u64) {
+        let filter = EventFilter { limit: 10_000, ..EventFilter::default() };
+        let mut known: Vec<EventId> =
+            self.world.store.list_events(&filter).await.expect("the store answers").iter().map(|one| one.id).collect();
+        known.sort();
+        let drawn: Vec<EventId> = (0..events).filter_map(|_| self.chance.pick(&known).copied()).collect();
+        let replays = self.world.store.replay_events(&drawn).await.expect("the store answers");
+        self.books.asked += replays.iter().filter(|replay| matches!(replay, Replay::Begun(_))).count() as u64;
+    }
+
+    fn hire(&mut self, groups: &[Uuid], guest: bool) -> Uuid {
         self.numbers += 1;
         let name = format!("Person Number{}", self.numbers);
         let mail = format!("person{}@contoso.example", self.numbers);
@@ -226,9 +311,10 @@ impl Stage {
             // A group may be deleted just now.
             let _ = self.world.tenant.add_member(*group, id);
         }
+        id
     }
 
-    fn rename(&mut self, person: Uuid) -> Result<(), lockstep_simulator::SimulatorError> {
+    fn rename(&mut self, person: Uuid) -> Result<(), SimulatorError> {
         self.numbers += 1;
         let name = format!("Renamed Number{}", self.numbers);
         self.world.tenant.patch_user(person, json!({"displayName": name}))?;
@@ -236,7 +322,7 @@ impl Stage {
         Ok(())
     }
 
-    fn change_mail(&mut self, person: Uuid) -> Result<(), lockstep_simulator::SimulatorError> {
+    fn change_mail(&mut self, person: Uuid) -> Result<(), SimulatorError> {
         self.numbers += 1;
         let mail = format!("moved{}@contoso.example", self.numbers);
         self.world.tenant.patch_user(person, json!({"mail": mail}))?;
@@ -244,40 +330,9 @@ impl Stage {
         Ok(())
     }
 
-    fn set_faults(&mut self, operation: &Operation) {
-        let simulator = &self.world.simulator;
-        let share = |percent: u64| percent as f64 / 100.0;
-        let sent = || Fault::on("notifications");
-        match *operation {
-            Operation::NotificationFaults { lost, doubled, held, shuffled } => {
-                simulator.set_fault(Fault { probability: share(lost), drop: true, ..sent() });
-                simulator.set_fault(Fault { probability: share(doubled), duplicate: true, ..sent() });
-                let hold = Fault { hold_seconds: Some(90), hold_random: true, ..sent() };
-                simulator.set_fault(Fault { probability: share(held), ..hold });
-                let reorder = if shuffled { 0.5 } else { 0.0 };
-                simulator.set_fault(Fault { probability: reorder, reorder: true, ..sent() });
-            }
-            Operation::Lag => {
-                for route in LAGGING {
-                    let (lag, random) = (self.chance.below(MOST_LAG_MS + 1), self.chance.percent(50));
-                    simulator.set_fault(Fault { lag_ms: Some(lag), lag_random: random, ..Fault::on(route) });
-                }
-            }
-            Operation::GraphFaults { status, percent } => {
-                let retry_after = (status == 429).then_some(1);
-                simulator.set_fault(Fault {
-                    probability: share(percent),
-                    status: Some(status),
-                    retry_after,
-                    ..Fault::default()
-                });
-            }
-            _ => simulator.clear_faults(),
-        }
-    }
-
     async fn change_rules(&mut self) {
-        self.rules = rules(&self.groups, self.chance.percent(40), self.chance.percent(70));
+        let (exclude, nested) = (self.chance.percent(40), self.chance.percent(70));
+        self.rules = rulebook::rules(&self.groups, self.portal, exclude, nested);
         if self.chance.percent(30) {
             self.rules.rotate_left(1);
         }
@@ -289,8 +344,8 @@ impl Stage {
     }
 
     async fn apply_rules(&mut self) {
-        let rules = (10..).step_by(10).zip(&self.rules).map(|(order, rule)| written(rule, order)).collect();
-        let settings = Settings { brake: no_brake(), ..Settings::default() };
+        let rules = rulebook::written(&self.rules);
+        let settings = Settings { brake: self.brake.limits(), ..Settings::default() };
         self.world.apply_rules(rules, &settings).await;
         self.world.store.start_full_sync(self.world.connection.id).await.expect("the sync starts");
     }
@@ -299,58 +354,5 @@ impl Stage {
     pub async fn pass(&mut self, span: Duration) {
         self.world.clock.advance(span);
         self.world.quiet().await;
-    }
-}
-
-/// Every kind of read has a replica of its own.
-const LAGGING: [&str; 10] = [
-    "GET /users",
-    "GET /users/{id}",
-    "GET /users/delta",
-    "GET /users/{id}/transitiveMemberOf",
-    "GET /users/{id}/memberOf",
-    "GET /groups/{id}",
-    "GET /groups/delta",
-    "GET /groups/{id}/transitiveMembers",
-    "GET /groups/{id}/transitiveMemberOf",
-    "GET /directory/deletedItems/{id}",
-];
-
-fn rules(groups: &[Uuid], exclude: bool, nested: bool) -> ModelRules {
-    let rule = |group: usize, role, exclude| ModelRule { group: groups[group], role, nested, exclude };
-    let mut rules = vec![rule(0, "Manager", false), rule(1, "Technician", false)];
-    if exclude {
-        rules.insert(0, rule(3, "", true));
-    }
-    rules
-}
-
-fn written(rule: &ModelRule, order: i64) -> Rule {
-    Rule {
-        group: ObjectId(rule.group),
-        order,
-        kind: Kind::Employee,
-        role: (!rule.exclude).then(|| rule.role.to_owned()),
-        permissions: Vec::new(),
-        nested: rule.nested,
-        exclude: rule.exclude,
-        group_name: rule.role.to_owned(),
-        group_created_at: None::<Timestamp>,
-    }
-}
-
-/// The brake has tests of its own; here nobody is held.
-fn no_brake() -> BrakeLimits {
-    const MANY: u32 = 100_000;
-    BrakeLimits {
-        lost_scope_people: MANY,
-        revoked_people: MANY,
-        both_percent: MANY,
-        daily_lost_scope_people: MANY,
-        daily_revoked_people: MANY,
-        daily_both_percent: MANY,
-        small_below: 0,
-        installation_people: MANY,
-        ..BrakeLimits::default()
     }
 }

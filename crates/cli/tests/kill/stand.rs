@@ -33,11 +33,18 @@ impl Chance {
     }
 }
 
+struct Card {
+    name: String,
+    mail: String,
+}
+
 pub struct Stand {
     simulator: Simulator,
     tenant: Tenant,
     group: Uuid,
     people: Vec<Uuid>,
+    /// What the tenant says of each besides access.
+    cards: BTreeMap<Uuid, Card>,
     bench: Workbench,
     changes: usize,
     /// Notifications under a subscription that had ended are answered, and dropped (BI-17).
@@ -51,13 +58,15 @@ impl Stand {
         let tenant = simulator.tenant();
         let group = tenant.create_group(NewGroup::named("Staff"));
         let hire = |number| {
-            let user = tenant.create_user(NewUser::named(&format!("Person Number{number}")));
+            let (name, mail) = (format!("Person Number{number}"), format!("person{number}@contoso.example"));
+            let user = tenant.create_user(NewUser { mail: Some(mail.clone()), ..NewUser::named(&name) });
             tenant.add_member(group, user).unwrap();
-            user
+            (user, Card { name, mail })
         };
-        let people = (0..PEOPLE).map(hire).collect();
+        let cards: BTreeMap<Uuid, Card> = (0..PEOPLE).map(hire).collect();
+        let people = cards.keys().copied().collect();
         let bench = Workbench::with(&simulator);
-        let stand = Self { simulator, tenant, group, people, bench, changes: 0, subscribed_anew: false };
+        let stand = Self { simulator, tenant, group, people, cards, bench, changes: 0, subscribed_anew: false };
         crate::workbench::blocking(move || {
             stand.bench.write("lockstep.toml", TIMING);
             stand.bench.write("rules.toml", &rules(group));
@@ -140,14 +149,22 @@ impl Stand {
         }
     }
 
-    /// The next change in the row: names, and now and then somebody's access.
+    /// The next change in the row: names and addresses, and now and then somebody's access.
     fn change(&mut self) {
         self.changes += 1;
         let person = self.people[self.changes * 7 % PEOPLE];
+        let card = self.cards.get_mut(&person).unwrap();
         let change = match self.changes % 9 {
             3 => json!({"accountEnabled": false}),
             0 | 6 => json!({"accountEnabled": true}),
-            _ => json!({"displayName": format!("Renamed Number{}", self.changes)}),
+            2 => {
+                card.mail = format!("moved{}@contoso.example", self.changes);
+                json!({"mail": card.mail})
+            }
+            _ => {
+                card.name = format!("Renamed Number{}", self.changes);
+                json!({"displayName": card.name})
+            }
         };
         self.tenant.patch_user(person, change).unwrap();
         if self.changes % 10 == 5 {
@@ -193,7 +210,7 @@ impl Stand {
         for user in self.tenant.truth() {
             let wanted = if user.enabled && user.groups.contains(&self.group) { "active" } else { "inactive" };
             match by_person.get(&user.id.to_string()) {
-                Some(record) if record["status"] == wanted => {}
+                Some(record) if record["status"] == wanted => self.is_shown(user.id, record)?,
                 Some(record) => return Err(format!("{} should be {wanted}: {record}", user.id)),
                 // Whoever was out from the start has none.
                 None if wanted == "inactive" => {}
@@ -201,6 +218,21 @@ impl Stand {
             }
         }
         Ok(())
+    }
+
+    /// The record holds what the rule gives and what the tenant says of the person, whether they are in or out.
+    fn is_shown(&self, person: Uuid, record: &Value) -> Result<(), String> {
+        let card = &self.cards[&person];
+        let wanted = [
+            ("kind", "employee"),
+            ("role", "Technician"),
+            ("email", card.mail.as_str()),
+            ("display_name", card.name.as_str()),
+        ];
+        match wanted.into_iter().find(|(field, value)| record[*field] != **value) {
+            Some((field, value)) => Err(format!("{person}: {field} should be {value}: {record}")),
+            None => Ok(()),
+        }
     }
 
     fn subscribed(&self) -> Result<(), String> {

@@ -9,9 +9,11 @@ use crate::plan::{NewRecord, Observed, Plan, PlanContext, Step, WaitReason, attr
 use crate::profile::Profile;
 use crate::record::Reason;
 use crate::review::{NewReview, ReviewKind};
+use crate::rule::RuleSet;
+use crate::timestamp::Timestamp;
 
 /// Steps for a directory user that no live record is linked to.
-pub(super) fn enter(plan: &mut Plan, observed: &Observed<'_>, cx: &PlanContext<'_>) {
+pub(super) fn enter(plan: &mut Plan, observed: &Observed<'_>, rules: &RuleSet, cx: &PlanContext<'_>) {
     let user = observed.user;
     // Agreements are about a record's access; without one there is nothing to agree on.
     plan.agreements = Agreements::default();
@@ -25,7 +27,7 @@ pub(super) fn enter(plan: &mut Plan, observed: &Observed<'_>, cx: &PlanContext<'
     else {
         return;
     };
-    if is_outdated(user, cx) {
+    if is_outdated(user, cx) || may_be_excluded(user, rules) {
         return plan.needs_both_facets(user, cx);
     }
     let matched = find_match(profile, observed.candidates, &match_context(observed, cx));
@@ -42,11 +44,19 @@ pub(super) fn enter(plan: &mut Plan, observed: &Observed<'_>, cx: &PlanContext<'
     }
 }
 
-/// What a listing showed a while ago gives nobody access now: an outage may lie in between (G-08). Only the first sync
-/// decides by older pages, since it must have listed every group before anybody is matched.
+/// What a listing showed a while ago gives nobody access now: an outage may lie in between (G-08). Only a listing of
+/// every group that has gone on without a break since then may be older: it must have seen all before anybody is matched.
 fn is_outdated(user: &MirroredUser, cx: &PlanContext<'_>) -> bool {
     let fresh = user.fresh.profile && user.fresh.membership;
-    !fresh && cx.first_sync_done && user.profile.read_at().is_none_or(|at| cx.now.since(at) > cx.timing.work_timeout)
+    let recent =
+        |at: Timestamp| cx.now.since(at) <= cx.timing.work_timeout || cx.listing_since.is_some_and(|since| at >= since);
+    !fresh && !user.profile.read_at().is_some_and(recent)
+}
+
+/// A listing of one group does not say who is excluded by another one, and two listings show two instants: where a rule
+/// excludes people, only a read of all memberships at once gives somebody access.
+fn may_be_excluded(user: &MirroredUser, rules: &RuleSet) -> bool {
+    !user.fresh.membership && rules.rules().iter().any(|rule| rule.exclude)
 }
 
 fn match_context<'a>(observed: &Observed<'a>, cx: &PlanContext<'a>) -> MatchContext<'a> {

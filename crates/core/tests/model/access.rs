@@ -34,7 +34,7 @@ fn g09_a_listing_that_says_disabled_only_causes_a_read_by_id() {
 
 #[test]
 fn g09_a_person_known_by_a_listing_alone_is_read_before_access_is_taken() {
-    let mut world = World::empty();
+    let mut world = World::of_includes();
     world.lists(json!({}), &[STAFF]);
     world.settles();
     assert!(world.is_active());

@@ -45,9 +45,34 @@ fn m3_without_a_match_a_record_is_created_with_everything_mapped() {
 
 #[test]
 fn a_listing_is_enough_to_create() {
-    let mut world = World::empty();
+    let mut world = World::of_includes();
     world.lists(json!({}), &[STAFF]);
     assert!(matches!(world.settles().steps[..], [Step::Create(_)]));
+}
+
+#[test]
+fn m6_a_listing_is_not_enough_where_a_rule_excludes_people() {
+    let mut world = World::empty();
+    world.lists(json!({}), &[STAFF]);
+    let plan = world.settles();
+    assert_eq!((plan.steps, plan.wait.map(|wait| wait.reason)), (vec![], Some(WaitReason::NeedsBothFacets)));
+    world.reads(json!({}), &[STAFF]);
+    assert!(matches!(world.settles().steps[..], [Step::Create(_)]));
+}
+
+#[test]
+fn g08_old_pages_give_nobody_access_unless_the_listing_goes_on_without_a_break() {
+    for first_sync_done in [false, true] {
+        let mut world = World::of_includes();
+        world.first_sync_done = first_sync_done;
+        let began = world.now;
+        world.lists(json!({}), &[STAFF]);
+        world.pass(3600);
+        let plan = world.plan();
+        assert_eq!((plan.steps, plan.wait.map(|wait| wait.reason)), (vec![], Some(WaitReason::NeedsBothFacets)));
+        world.listing_since = Some(began);
+        assert!(matches!(world.plan().steps[..], [Step::Create(_)]));
+    }
 }
 
 #[test]

@@ -95,6 +95,7 @@ pub struct World {
     pub fields: FieldMap,
     pub guests: bool,
     pub first_sync_done: bool,
+    pub listing_since: Option<Timestamp>,
     pub domains: BTreeSet<String>,
 }
 
@@ -114,8 +115,15 @@ impl World {
             fields: FieldMap::default(),
             guests: false,
             first_sync_done: true,
+            listing_since: None,
             domains: BTreeSet::from(["fabrikam.example".to_owned()]),
         }
+    }
+
+    /// Nobody is excluded by a rule: a listing may give access.
+    pub fn of_includes() -> Self {
+        let rules = RuleSet::build(1, vec![rule(STAFF, 20)]).expect("one rule a group");
+        Self { rules, ..Self::empty() }
     }
 
     /// Ada is staff, read by id, and has her record.
@@ -193,6 +201,7 @@ impl World {
             fields: &self.fields,
             guests: self.guests,
             first_sync_done: self.first_sync_done,
+            listing_since: self.listing_since,
             verified_domains: &self.domains,
             realm: REALM,
         }

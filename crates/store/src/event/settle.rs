@@ -11,6 +11,8 @@ use crate::sql::{IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Row, sql};
 
 const OPEN: &str = "SELECT o.object_id, e.id, e.taken_ticket FROM event_object o JOIN event e ON e.id = o.event_id
     WHERE o.outcome IS NULL AND o.connection_id = ";
+const HELD: &str = "SELECT o.object_id, o.event_id FROM event_object o
+    WHERE o.outcome = 'held' AND o.connection_id = ";
 const DECIDE: &str =
     " ON CONFLICT (event_id, object_id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason";
 
@@ -40,6 +42,26 @@ impl Tx {
                 if let Some((ticket, outcome)) = decisive.get(&object) {
                     decide(&mut decisions, object, &events, *ticket, outcome);
                 }
+            }
+            self.write_outcomes(connection, &decisions).await?;
+            self.sum_up_events(&decisions).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever left a hold by themselves is kept back no longer, and neither are the events that named them: the record
+    /// agrees with what was read.
+    pub(crate) async fn free_held_events(
+        &mut self,
+        connection: ConnectionId,
+        people: &[ObjectId],
+    ) -> Result<(), StoreError> {
+        for chunk in people.chunks(IDS_PER_STATEMENT) {
+            let query = sql(HELD).value(connection).push(" AND o.object_id IN ").list(chunk.iter().copied());
+            let mut decisions = Vec::new();
+            for row in self.all(query).await? {
+                let (event, object) = (EventId(row.get("event_id")?), ObjectId(row.get("object_id")?));
+                decisions.push(Decision { event, object, outcome: EventOutcome::applied() });
             }
             self.write_outcomes(connection, &decisions).await?;
             self.sum_up_events(&decisions).await?;

@@ -24,7 +24,7 @@ pub struct HoldView {
     pub limit: String,
     /// What took the access in Microsoft: `revoked` or `lost_scope`.
     pub cause: String,
-    /// Whoever is on it; those read back in scope are on it no longer.
+    /// Whoever is on it; those read back in scope, or gone for a new cause, are on it no longer.
     pub people: Vec<HeldPerson>,
     /// Whether somebody decided.
     pub state: HoldState,
@@ -49,6 +49,8 @@ pub enum HoldState {
     Approved,
     /// Its people stay.
     Rejected,
+    /// Everybody left it by themselves: read back in scope, or gone for a new cause.
+    Emptied,
 }
 
 /// Which holds to list.
@@ -73,7 +75,8 @@ impl Default for HoldFilter<'_> {
 const HOLDS: &str = "SELECT h.id, c.name AS connection, h.opened_at, h.limit_reached, h.cause, h.state \
      FROM hold h LEFT JOIN connection c ON c.id = h.connection_id WHERE TRUE";
 
-const PEOPLE: &str = "SELECT hold_id, record_id, cause FROM hold_person WHERE state <> 'back' AND hold_id IN ";
+const PEOPLE: &str =
+    "SELECT hold_id, record_id, cause FROM hold_person WHERE state NOT IN ('back', 'overtaken') AND hold_id IN ";
 
 const OF_RECORD: &str = "h.id IN (SELECT hold_id FROM hold_person WHERE state = 'held' AND record_id = ";
 

@@ -6,6 +6,7 @@ use lockstep_core::brake::{BrakeLimits, CauseClass, Judgement, Removal, judge};
 use lockstep_core::mirror::PersonRead;
 use lockstep_core::plan::{Plan, Step};
 use lockstep_core::record::Status;
+use lockstep_store::view::hold::{HoldFilter, HoldState};
 use lockstep_store::{Decided, PersonOutcome, Trigger};
 
 use crate::world::{World, mail};
@@ -134,6 +135,7 @@ async fn whoever_is_read_back_leaves_the_hold() {
     world.sync(&back).await.unwrap();
     assert_eq!(world.number("SELECT count(*) FROM hold_person WHERE state = 'back'").await, held.len() as i64);
     assert_eq!(world.text("SELECT state FROM hold").await, "emptied");
+    assert_emptied(&world).await;
     assert!(world.person(held[0]).await.open_hold.is_none());
 }
 
@@ -177,4 +179,10 @@ async fn a_new_cause_class_is_judged_at_once_and_leaves_the_old_hold() {
     assert_eq!(outcomes, [PersonOutcome::Applied]);
     assert_eq!(world.text("SELECT state FROM hold_person").await, "overtaken");
     assert_eq!(world.text("SELECT state FROM hold").await, "emptied");
+}
+
+/// Nobody is on it any more, and it can still be shown.
+async fn assert_emptied(world: &World) {
+    let shown = world.store.list_holds(&HoldFilter::default()).await.unwrap();
+    assert!(!shown.is_empty() && shown.iter().all(|hold| hold.state == HoldState::Emptied && hold.people.is_empty()));
 }

@@ -183,6 +183,7 @@ impl World {
             fields: &connection.fields,
             guests: connection.guests,
             first_sync_done: connection.first_sync_at.is_some(),
+            listing_since: None,
             verified_domains: &connection.match_domains,
             realm: &connection.realm,
         };

@@ -4,7 +4,7 @@
 use lockstep_core::mirror::PersonRead;
 use lockstep_core::{ObjectId, Timestamp};
 use lockstep_graph::GraphClient;
-use lockstep_store::MarkDue;
+use lockstep_store::{DueReason, MarkDue};
 
 use crate::basis::Basis;
 use crate::context::Context;
@@ -32,7 +32,8 @@ pub(crate) async fn decide_listed(
     let looks: Vec<Look> = people.iter().map(look).collect();
     let mut settled = settle_people(&ctx.store, client, basis, &looks, occasion).await?;
     let now = ctx.store.now();
-    let marks: Vec<MarkDue> = settled.outcomes.iter().filter_map(|outcome| waiting(outcome, now)).collect();
+    let marks: Vec<MarkDue> =
+        settled.outcomes.iter().filter_map(|outcome| waiting(outcome, now)).map(|mark| of(occasion, mark)).collect();
     settled.tx.mark_due(basis.connection.id, &marks).await?;
     Ok(settled)
 }
@@ -42,4 +43,10 @@ pub(crate) fn waiting(outcome: &Outcome, now: Timestamp) -> Option<MarkDue> {
     let wait = outcome.plan.wait?;
     let urgent = !outcome.plan.desired.reasons.is_empty();
     Some(mark(outcome.person.user.id, wait.reason.into(), urgent, wait.at.max(now)))
+}
+
+/// A look that the first sync asks for, since a listing is no evidence, is part of the first sync.
+fn of(occasion: Occasion, mark: MarkDue) -> MarkDue {
+    let asked = occasion.first_sync && mark.reason == DueReason::BothFacets;
+    MarkDue { reason: if asked { DueReason::FirstSync } else { mark.reason }, ..mark }
 }

@@ -262,12 +262,12 @@ fn may_be_listed(due: &Due, known: Option<&MirroredPerson>) -> bool {
         | DueReason::EnteredScope
         | DueReason::Relist
         | DueReason::Replay
-        | DueReason::Rules
-        | DueReason::FirstSync => true,
+        | DueReason::Rules => true,
         DueReason::MissingAgree
         | DueReason::ReenableAgree
         | DueReason::Recheck
         | DueReason::BothFacets
+        | DueReason::FirstSync
         | DueReason::Incomplete
         | DueReason::LostRead
         | DueReason::NotListed

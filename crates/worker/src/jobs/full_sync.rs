@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_core::{ConnectionId, ObjectId};
+use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 use lockstep_graph::GraphClient;
 use lockstep_store::{
     Applied, DueReason, ListedPage, MarkDue, People, StoreError, SyncProgress, TakenLink, Task, TaskKind, Trigger, Tx,
@@ -18,7 +18,7 @@ use crate::error::WorkerError;
 use crate::jobs::compare_group::{mark, mark_deleted, mirror_one};
 use crate::jobs::decide_listed::{PAGE, decide_listed};
 use crate::jobs::relist::shrank;
-use crate::jobs::{daily_compare, delta, subscriptions};
+use crate::jobs::{daily_compare, deleted_people, delta, subscriptions};
 use crate::listing::{self, Cursor, Fetched, deleted_group, fetch, read_group, read_nested};
 use crate::read::stamp;
 use crate::settle_people::{Occasion, Outcome, Settled};
@@ -35,6 +35,7 @@ enum Phase {
     Begin,
     Listing,
     Nested,
+    Deleted,
     Deciding,
     Done,
 }
@@ -74,6 +75,8 @@ struct Sync<'a> {
     /// Requests counted before this run began.
     requests: u64,
     sent_before: u64,
+    /// This run: what a former one listed may be from before an outage.
+    began: Timestamp,
 }
 
 /// Goes on with the task from its checkpoint.
@@ -88,7 +91,8 @@ pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
     let checkpoint = tasks::resume(task)?;
     let progress = task.progress.clone();
     let requests = progress.graph_requests;
-    let mut sync = Sync { ctx, task, client, basis, checkpoint, progress, requests, sent_before };
+    let began = ctx.store.now();
+    let mut sync = Sync { ctx, task, client, basis, checkpoint, progress, requests, sent_before, began };
     while sync.checkpoint.phase != Phase::Done {
         if ctx.stopping() {
             return Err(WorkerError::Stopping);
@@ -98,6 +102,7 @@ pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
             Phase::Begin => sync.begin().await?,
             Phase::Listing => sync.list_group().await?,
             Phase::Nested => sync.read_nested().await?,
+            Phase::Deleted => sync.note_deleted().await?,
             Phase::Deciding => sync.decide().await?,
             Phase::Done => {}
         }
@@ -117,7 +122,7 @@ impl Sync<'_> {
         let Some(basis) = Basis::load(&self.ctx.store, self.connection()).await? else {
             return Err(WorkerError::Stopping);
         };
-        self.basis = basis;
+        self.basis = Basis { listing_since: self.checkpoint.first_sync.then_some(self.began), ..basis };
         if self.checkpoint.phase != Phase::Begin && self.checkpoint.rules_version != self.basis.rules.version {
             info!(connection.id = %self.connection(), "The rules of connection {} changed: its full sync begins anew", self.connection());
             self.checkpoint = Checkpoint::default();
@@ -244,7 +249,7 @@ impl Sync<'_> {
     /// One group found inside a mapped one: from now on hints about it are in scope, and chains can be explained.
     async fn read_nested(&mut self) -> Result<(), WorkerError> {
         let Some(group) = self.checkpoint.nested.pop_first() else {
-            self.checkpoint.phase = Phase::Deciding;
+            self.checkpoint.phase = Phase::Deleted;
             let mut tx = self.ctx.store.begin("full_sync").await?;
             tx.note_first_sync(self.connection()).await?;
             return self.save(tx).await;
@@ -254,6 +259,16 @@ impl Sync<'_> {
         if let Some(found) = found {
             mirror_one(&mut tx, &self.basis, &found).await?;
         }
+        self.save(tx).await
+    }
+
+    /// After the listing: whoever was deleted before it is on no page of a group.
+    async fn note_deleted(&mut self) -> Result<(), WorkerError> {
+        if self.task.kind != TaskKind::Relist {
+            deleted_people::note(self.ctx, &self.client, &self.basis).await?;
+        }
+        self.checkpoint.phase = Phase::Deciding;
+        let tx = self.ctx.store.begin("full_sync").await?;
         self.save(tx).await
     }
 
@@ -289,7 +304,8 @@ impl Sync<'_> {
                     self.progress.failed += 1;
                     self.checkpoint.after = Some(*id);
                     let mut tx = self.ctx.store.begin("full_sync").await?;
-                    let retry = mark(*id, DueReason::Rules, false, self.ctx.store.now());
+                    let reason = if self.checkpoint.first_sync { DueReason::FirstSync } else { DueReason::Rules };
+                    let retry = mark(*id, reason, false, self.ctx.store.now());
                     tx.mark_due(self.connection(), &[retry]).await?;
                     self.save(tx).await?;
                 }
@@ -373,6 +389,7 @@ impl Sync<'_> {
         self.progress.step = match self.checkpoint.phase {
             Phase::Begin | Phase::Listing => "listing groups",
             Phase::Nested => "reading nested groups",
+            Phase::Deleted => "listing deleted people",
             Phase::Deciding | Phase::Done => "deciding",
         }
         .to_owned();

@@ -117,14 +117,17 @@ fn waiting_for(outcome: &Outcome) -> &'static str {
 fn next_look(due: &Due, outcome: &Outcome, now: Timestamp, timing: &Timing) -> Option<NextLook> {
     let both = |at, reason| NextLook { at, reason, read_profile: true, read_membership: true, settle_at: None };
     if outcome.person.merged.lost_and_differs {
-        return Some(both(now, DueReason::LostRead));
+        let of_first_sync = due.reason == DueReason::FirstSync;
+        return Some(both(now, if of_first_sync { due.reason } else { DueReason::LostRead }));
     }
     let mut owed: Vec<NextLook> = Vec::new();
     if let Some(wait) = outcome.plan.wait {
         // Replicas that contradict each other about somebody are asked again when they had time to agree.
-        let in_vain = wait.reason == WaitReason::NeedsBothFacets && due.reason == DueReason::BothFacets;
+        let again = wait.reason == WaitReason::NeedsBothFacets;
+        let in_vain = again && matches!(due.reason, DueReason::BothFacets | DueReason::FirstSync);
         let soonest = if in_vain { now + timing.coalesce } else { now };
-        owed.push(both(wait.at.max(soonest), wait.reason.into()));
+        let reason = if in_vain { due.reason } else { wait.reason.into() };
+        owed.push(both(wait.at.max(soonest), reason));
     }
     if let Some(at) = after_hint(due, &outcome.person.user, now, timing) {
         let (read_profile, read_membership) = (due.read_profile, due.read_membership);

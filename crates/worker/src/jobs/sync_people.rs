@@ -1,11 +1,10 @@
 //! Brings due objects of one connection up to date: what is read together is committed together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{Stream, StreamExt as _};
-use lockstep_core::{ConnectionId, ObjectId, Timestamp};
+use lockstep_core::{ConnectionId, ObjectId};
 use lockstep_graph::GraphClient;
 use lockstep_store::{Due, DueClaim, DueKind, DueReason, MirroredPerson, People, StoreError, Trigger};
 use tokio::sync::Semaphore;
@@ -26,8 +25,6 @@ use crate::settle_people::{Look, Occasion};
 const WAVES_AT_ONCE: usize = usize::MAX;
 /// A batch that meets newer rows runs again; after that each person runs alone, so that one clash spoils nobody else.
 const RUNS: usize = 3;
-/// How long after the first sync the looks that it asked for still count as part of it.
-const FIRST_SYNC_ENDS: Duration = Duration::from_secs(60);
 
 /// Looks at these objects of one connection and commits what follows. Errors of the connection or of single objects are
 /// dealt with here; what is returned concerns the store alone.
@@ -190,16 +187,15 @@ async fn group(batch: Batch<'_>, due: Due) -> Result<Ended, WorkerError> {
 
 /// Commits all of them at once; on a clash again with rows of now, and at last one by one.
 async fn settle(batch: Batch<'_>, people: Vec<(Due, Look)>, ended: &mut Ended) -> Result<(), WorkerError> {
-    let (basis, now) = (batch.basis, batch.ctx.store.now());
-    let (first, later): (Vec<_>, Vec<_>) = people.into_iter().partition(|(due, _)| ends_first_sync(basis, due, now));
+    let (first, later): (Vec<_>, Vec<_>) = people.into_iter().partition(|(due, _)| is_of_first_sync(due));
     settle_alike(batch, first, true, ended).await?;
     settle_alike(batch, later, false, ended).await
 }
 
-/// A look that the first sync asked for because a listing is no evidence: its removals belong to the sync's one hold.
-fn ends_first_sync(basis: &Basis, due: &Due, now: Timestamp) -> bool {
-    let lately = basis.connection.first_sync_at.is_none_or(|at| now.since(at) < FIRST_SYNC_ENDS);
-    lately && due.reason == DueReason::BothFacets && due.hinted_at.is_none()
+/// A look that the first sync asked for because a listing is no evidence: what it concludes belongs to the sync's one
+/// hold, however late it comes. What a hint tells of is news, and counts like any other.
+fn is_of_first_sync(due: &Due) -> bool {
+    due.reason == DueReason::FirstSync && due.hinted_at.is_none()
 }
 
 async fn settle_alike(
@@ -276,7 +272,7 @@ fn occasion(people: &[(Due, Look)], first_sync: bool) -> Occasion {
         Some(DueReason::Hint) => Trigger::Hint,
         Some(DueReason::OnDemand | DueReason::Replay) => Trigger::OnDemand,
         Some(DueReason::Rules) => Trigger::Rule,
-        Some(DueReason::NotListed | DueReason::Relist) => Trigger::Sync,
+        Some(DueReason::FirstSync | DueReason::NotListed | DueReason::Relist) => Trigger::Sync,
         _ => Trigger::Settle,
     };
     Occasion { trigger, first_sync }

@@ -2,10 +2,10 @@
 
 use lockstep_core::ObjectId;
 use lockstep_core::hint::{Claim, Subject};
-use lockstep_core::record::Status;
+use lockstep_core::record::{Kind, Status};
 use serde_json::json;
 
-use crate::world::{World, minutes, seconds};
+use crate::world::{World, employees, minutes, rule, seconds};
 
 /// 200 people: verified revocations are held above max(50, 30 %) in 30 min.
 #[tokio::test]
@@ -36,6 +36,36 @@ async fn g19_a_mass_disable_is_held_above_the_limit_and_nothing_else_is() {
     world.later(minutes(2)).await;
     world.later(minutes(40)).await;
     assert_eq!(world.active().await, 140);
+
+    // Whoever is read back leaves the hold, and with them the event that named them.
+    let mut kept = people.iter().take(100);
+    let back = loop {
+        let person = kept.next().unwrap();
+        if world.status(*person).await == Some(Status::Active) {
+            break *person;
+        }
+    };
+    world.tenant.patch_user(back, json!({ "accountEnabled": true })).unwrap();
+    world.told(back).await;
+    assert_eq!(world.ledger().await.held, 39);
+    world.rest().await;
+}
+
+/// D6: only what the first sync itself concludes is held as its own; a later sync has the usual limits, however soon.
+#[tokio::test]
+async fn d6_a_second_sync_is_no_part_of_the_first() {
+    let mut world = World::open().await;
+    let (staff, guards) = (world.group("Staff"), world.group("Guards"));
+    world.tenant.seed(10, 10, &["Staff"]);
+    let ada = world.hire("Ada", &[guards]);
+    world.apply(vec![employees(staff), rule(guards, 20, Kind::Employee, "guard")]).await;
+    world.work();
+    world.sync().await;
+    world.apply(vec![employees(staff)]).await;
+    world.sync().await;
+    world.later(seconds(11)).await;
+    assert_eq!(world.status(ada).await, Some(Status::Inactive));
+    assert!(world.holds().await.is_empty());
     world.rest().await;
 }
 

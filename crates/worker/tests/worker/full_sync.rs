@@ -1,6 +1,9 @@
 //! The full sync: in steps, resumable, deciding everyone.
 
+use lockstep_core::ObjectId;
+use lockstep_core::hint::{Claim, Subject};
 use lockstep_core::record::{Kind, Status};
+use lockstep_core::rule::Rule;
 use lockstep_store::TaskState;
 
 use crate::world::{World, employees, eventually, rule, seconds};
@@ -73,18 +76,47 @@ async fn a_missing_group_stops_nothing() {
     world.rest().await;
 }
 
+/// D2: who was deleted before the first sync is on no listing, and their restore is told of no group.
+#[tokio::test]
+async fn d2_whoever_was_deleted_before_the_first_sync_is_recognised_when_restored() {
+    let mut world = World::open().await;
+    let staff = world.group("Staff");
+    let ada = world.hire("Ada", &[staff]);
+    world.tenant.delete_user(ada, false).unwrap();
+    world.apply(vec![employees(staff)]).await;
+    world.work();
+    world.sync().await;
+    assert_eq!(world.status(ada).await, None);
+    world.tenant.restore_user(ada).unwrap();
+    world.told(ada).await;
+    assert_eq!(world.status(ada).await, Some(Status::Active));
+    world.rest().await;
+}
+
+/// M6: a group's own listing does not tell who is excluded by another one.
+#[tokio::test]
+async fn m6_a_group_that_is_compared_lets_nobody_in_who_is_excluded() {
+    let mut world = World::open().await;
+    let (staff, suspended) = (world.group("Staff"), world.group("Suspended"));
+    world.apply(vec![employees(staff), Rule { exclude: true, ..rule(suspended, 0, Kind::Employee, "") }]).await;
+    world.work();
+    world.sync().await;
+    let (ada, grace) = (world.hire("Ada", &[staff]), world.hire("Grace", &[staff, suspended]));
+    let claim = Claim::Changed;
+    world.publish(vec![Subject::Group { id: ObjectId(staff), claim, members: vec![], truncated: true }]).await;
+    world.settled().await;
+    assert_eq!(world.status(ada).await, Some(Status::Active));
+    assert_eq!(world.status(grace).await, None);
+    world.rest().await;
+}
+
 /// A large group is listed by a task; the hint's event is settled when it ends.
 #[tokio::test]
 async fn a_large_group_is_compared_in_steps() {
     let (mut world, staff) = World::with_staff().await;
     world.tenant.seed(3_500, 3_500, &["Staff"]);
     world
-        .publish(vec![lockstep_core::hint::Subject::Group {
-            id: lockstep_core::ObjectId(staff),
-            claim: lockstep_core::hint::Claim::Changed,
-            members: vec![],
-            truncated: true,
-        }])
+        .publish(vec![Subject::Group { id: ObjectId(staff), claim: Claim::Changed, members: vec![], truncated: true }])
         .await;
     world.settled().await;
     eventually("the people do not arrive", async || world.active().await == 3_500).await;
