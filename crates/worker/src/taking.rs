@@ -101,6 +101,8 @@ async fn commit(ctx: &Context, messages: Vec<HintMessage>, tags: Vec<i64>) -> Re
     }
     let taken = ctx.store.take_hints(&messages).await?;
     tracing::trace!(target: "lockstep::point", "taking.stored");
+    // The work need not wait until the queue has forgotten it.
+    ctx.due.notify_one();
     for place in &taken.unknown_connection {
         park_unknown(ctx, &messages[*place]).await?;
     }
@@ -109,7 +111,6 @@ async fn commit(ctx: &Context, messages: Vec<HintMessage>, tags: Vec<i64>) -> Re
     tracing::trace!(target: "lockstep::point", "taking.acked");
     metrics::counter!("lockstep_hints_taken_total", "scope" => "in").increment(taken.accepted);
     metrics::counter!("lockstep_hints_taken_total", "scope" => "out").increment(taken.ignored);
-    ctx.due.notify_one();
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 use lockstep_graph::GraphClient;
 use lockstep_store::{
-    Applied, DueReason, ListedPage, MarkDue, People, StoreError, SyncProgress, TakenLink, Task, TaskKind, Trigger, Tx,
+    Applied, DueReason, ListedPage, MarkDue, StoreError, SyncProgress, TakenLink, Task, TaskKind, Trigger, Tx,
 };
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -274,9 +274,7 @@ impl Sync<'_> {
 
     /// Decides the next people in the order of their ids.
     async fn decide(&mut self) -> Result<(), WorkerError> {
-        let page = People::After(self.checkpoint.after, PAGE);
-        let people = self.ctx.store.load_people(&self.basis.connection, page).await?;
-        let ids: Vec<ObjectId> = people.iter().map(|person| person.user.id).collect();
+        let ids = self.ctx.store.people_after(self.connection(), self.checkpoint.after, PAGE).await?;
         let Some(last) = ids.last().copied() else {
             return self.finish().await;
         };
