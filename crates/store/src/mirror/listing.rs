@@ -13,6 +13,7 @@ use crate::due::{DueClaim, DueKind, DueReason};
 use crate::error::StoreError;
 use crate::mirror::MirroredPerson;
 use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
+use crate::taking::scope::scope_lock;
 
 const MISSING: &str = "SELECT user_id FROM membership
     WHERE connection_id = $1 AND group_id = $2 AND present AND ticket < $3 ORDER BY user_id";
@@ -62,10 +63,11 @@ impl Tx {
             });
             self.run(insert.rows(rows).push(NESTED)).await?;
         }
-        self.look_at_seen(connection, page).await?;
         let reads: Vec<PersonRead> =
             page.users.iter().map(|(id, profile)| listed(page, *id, profile.as_ref())).collect();
         let people = self.mirror(connection, &reads).await?;
+        // After the people: whoever decides about them locks them first and their due rows last.
+        self.look_at_seen(connection, page).await?;
         self.look_at_differing(connection, &people).await?;
         Ok(people)
     }
@@ -93,7 +95,9 @@ impl Tx {
     }
 
     /// Somebody whose hint was passed by as out of scope comes into scope: the hint counts after all.
+    /// No hint is being taken meanwhile: it would find them out of scope still, and note them as seen too late for us.
     async fn look_at_seen(&mut self, connection: &Connection, page: &ListedPage) -> Result<(), StoreError> {
+        self.lock_name(scope_lock(connection.id)).await?;
         for chunk in page.users.chunks(IDS_PER_STATEMENT) {
             let ids = || chunk.iter().map(|(id, _)| *id);
             let seen = sql("SELECT object_id FROM seen WHERE connection_id = ").value(connection.id);

@@ -166,11 +166,11 @@ async fn a_new_cause_class_is_judged_at_once_and_leaves_the_old_hold() {
     world
         .change(
             "INSERT INTO hold (id, connection_id, opened_at, limit_reached, cause, state)
-        SELECT x'01', id, 0, 'lost scope', 'lost_scope', 'open' FROM connection",
+        SELECT id, id, 0, 'lost scope', 'lost_scope', 'open' FROM connection",
         )
         .await;
     world.change("INSERT INTO hold_person (hold_id, connection_id, record_id, user_id, cause, class, state, held_at)
-        SELECT x'01', connection_id, id, entra_id, '[]', 'lost_scope', 'held', 0 FROM record WHERE email_key = 'person3@example.org'")
+        SELECT connection_id, connection_id, id, entra_id, '[]', 'lost_scope', 'held', 0 FROM record WHERE email_key = 'person3@example.org'")
         .await;
     assert_eq!(world.person(3).await.open_hold.unwrap().class, CauseClass::LostScope);
     let outcomes = judged(&world, &world.store.clone(), &disabled(&world, std::iter::once(3)).await).await;
