@@ -39,12 +39,10 @@ impl StorePlace {
         if !on_postgres() {
             return Self { url: format!("sqlite://{}", folder.join("lockstep.db").display()), database: None };
         }
-        let server = std::env::var("LOCKSTEP_TEST_POSTGRES_URL").expect("LOCKSTEP_TEST_POSTGRES_URL names a server");
-        let server = PgConnectOptions::from_str(&server).expect("LOCKSTEP_TEST_POSTGRES_URL is a postgres:// URL");
-        let template = template(&server).await;
-        let name = format!("test_{}", Uuid::now_v7().simple());
-        run(&server, format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
-        Self { url: url_of(&server, APPLICATION, &name), database: Some(Database { name, server }) }
+        // On a thread of its own: rustc cannot prove that the migrator's future may move between threads.
+        let made = std::thread::spawn(|| apart(Database::make()));
+        let database = made.join().expect("a database of the test's own");
+        Self { url: url_of(&database.server, APPLICATION, &database.name), database: Some(database) }
     }
 
     /// The same, remembered in the folder: whoever opens what lies there finds the store again with [`StorePlace::url_in`].
@@ -125,6 +123,15 @@ impl StorePlace {
 }
 
 impl Database {
+    async fn make() -> Self {
+        let server = std::env::var("LOCKSTEP_TEST_POSTGRES_URL").expect("LOCKSTEP_TEST_POSTGRES_URL names a server");
+        let server = PgConnectOptions::from_str(&server).expect("LOCKSTEP_TEST_POSTGRES_URL is a postgres:// URL");
+        let template = template(&server).await;
+        let name = format!("test_{}", Uuid::now_v7().simple());
+        run(&server, format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
+        Self { name, server }
+    }
+
     /// As the role that may do anything: row-level security hides nothing from it.
     async fn connect(&self) -> PgConnection {
         self.server.clone().database(&self.name).connect().await.expect("the test's database")
@@ -135,11 +142,15 @@ impl Drop for Database {
     fn drop(&mut self) {
         let (name, server) = (std::mem::take(&mut self.name), self.server.clone());
         let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(run(&server, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")));
+            apart(run(&server, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")));
         });
         let _ = dropped.join();
     }
+}
+
+fn apart<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(work)
 }
 
 async fn run(server: &PgConnectOptions, statement: String) {
