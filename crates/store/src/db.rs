@@ -5,7 +5,6 @@ mod migrations;
 mod postgres;
 
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -89,9 +88,7 @@ impl Db {
                 let rows = query.for_sqlite().fetch_all(&lite.read).await.map_err(failed)?;
                 rows.into_iter().map(Row::Lite).collect()
             }
-            Self::Pg(pool) => {
-                erased(postgres::all(pool, query)).await.map_err(failed)?.into_iter().map(Row::Pg).collect()
-            }
+            Self::Pg(pool) => postgres::all(pool, query).await.map_err(failed)?.into_iter().map(Row::Pg).collect(),
         })
     }
 
@@ -108,12 +105,6 @@ impl Db {
         };
         done.map_err(|source| StoreError::database(operation, source))
     }
-}
-
-/// A future of the driver behind a pointer: rustc cannot see through its borrows that what awaits it may move to another
-/// thread ("implementation of `Send` is not general enough").
-fn erased<'a, T>(future: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
-    Box::pin(future)
 }
 
 impl Store {
@@ -174,7 +165,7 @@ impl Store {
                 let _turn = lite.take_turn(OPERATION).await?;
                 Row::Lite(sql(DRAW_TICKET).for_sqlite().fetch_one(&lite.ticket).await.map_err(failed)?).get("value")?
             }
-            Db::Pg(pool) => erased(postgres::draw_ticket(pool)).await.map_err(failed)?,
+            Db::Pg(pool) => postgres::draw_ticket(pool).await.map_err(failed)?,
         };
         tracing::trace!(target: "lockstep::point", "store.ticket_drawn");
         Ok(Ticket(ticket))
@@ -190,9 +181,7 @@ impl Store {
         let timer = Timer::asked(name);
         let inner = match &self.0.db {
             Db::Lite(lite) => OpenTx::Lite(lite.begin(name).await?),
-            Db::Pg(pool) => {
-                OpenTx::Pg(erased(PgTx::begin(pool)).await.map_err(|source| StoreError::database(name, source))?)
-            }
+            Db::Pg(pool) => OpenTx::Pg(PgTx::begin(pool).await.map_err(|source| StoreError::database(name, source))?),
         };
         Ok(Tx { inner, name, store: self.clone(), timer: timer.begun() })
     }
@@ -201,7 +190,7 @@ impl Store {
     pub(crate) async fn begin_everywhere(&self, name: &'static str) -> Result<Tx, StoreError> {
         let Db::Pg(pool) = &self.0.db else { return self.begin(name).await };
         let timer = Timer::asked(name);
-        let tx = erased(PgTx::begin_everywhere(pool)).await.map_err(|source| StoreError::database(name, source))?;
+        let tx = PgTx::begin_everywhere(pool).await.map_err(|source| StoreError::database(name, source))?;
         Ok(Tx { inner: OpenTx::Pg(tx), name, store: self.clone(), timer: timer.begun() })
     }
 
@@ -233,7 +222,7 @@ impl Tx {
         tracing::trace!(target: "lockstep::point", "store.before_commit");
         let committed = match inner {
             OpenTx::Lite(LiteTx { tx, _turn }) => tx.commit().await,
-            OpenTx::Pg(tx) => erased(tx.commit()).await,
+            OpenTx::Pg(tx) => tx.commit().await,
         };
         timer.ended(&committed);
         committed.map_err(|source| StoreError::database(name, source))?;
@@ -284,7 +273,7 @@ impl Tx {
     pub(crate) async fn run(&mut self, statement: Sql) -> Result<u64, StoreError> {
         let done = match &mut self.inner {
             OpenTx::Lite(lite) => statement.for_sqlite().execute(&mut *lite.tx).await.map(|done| done.rows_affected()),
-            OpenTx::Pg(tx) => erased(tx.run(statement)).await,
+            OpenTx::Pg(tx) => tx.run(statement).await,
         };
         done.map_err(|source| StoreError::database(self.name, source))
     }
@@ -296,7 +285,7 @@ impl Tx {
                 let rows = query.for_sqlite().fetch_all(&mut *lite.tx).await;
                 rows.map(|rows| rows.into_iter().map(Row::Lite).collect())
             }
-            OpenTx::Pg(tx) => erased(tx.all(query)).await.map(|rows| rows.into_iter().map(Row::Pg).collect()),
+            OpenTx::Pg(tx) => tx.all(query).await.map(|rows| rows.into_iter().map(Row::Pg).collect()),
         };
         rows.map_err(|source| StoreError::database(self.name, source))
     }
@@ -305,7 +294,7 @@ impl Tx {
     pub(crate) async fn one(&mut self, query: Sql) -> Result<Option<Row>, StoreError> {
         let row = match &mut self.inner {
             OpenTx::Lite(lite) => query.for_sqlite().fetch_optional(&mut *lite.tx).await.map(|row| row.map(Row::Lite)),
-            OpenTx::Pg(tx) => erased(tx.one(query)).await.map(|row| row.map(Row::Pg)),
+            OpenTx::Pg(tx) => tx.one(query).await.map(|row| row.map(Row::Pg)),
         };
         row.map_err(|source| StoreError::database(self.name, source))
     }
