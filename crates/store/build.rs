@@ -1,5 +1,5 @@
 //! The migrations are compiled in: a change of theirs must compile this crate again.
 
 fn main() {
-    println!("cargo:rerun-if-changed=../../migrations/sqlite");
+    println!("cargo:rerun-if-changed=../../migrations");
 }

@@ -34,6 +34,11 @@ impl App {
         Ok(Store::open(config).await?)
     }
 
+    /// Brings the store's schema up to date.
+    pub async fn migrate(&self) -> Result<(), Failure> {
+        Ok(lockstep_store::migrate(&self.settings.store_url, self.settings.migrate_url.as_deref()).await?)
+    }
+
     /// Opens the queue.
     pub async fn queue(&self) -> Result<Queue, Failure> {
         let url: QueueUrl = self.settings.queue_url.parse()?;

@@ -24,6 +24,9 @@ pub struct SettingFlags {
     /// Where records are kept [default: sqlite://./lockstep-data/lockstep.db]
     #[arg(long, global = true, value_name = "URL", env = "LOCKSTEP_STORE_URL", hide_env_values = true)]
     pub store_url: Option<String>,
+    /// The owner of the tables, whom only `lockstep migrate` needs; for PostgreSQL
+    #[arg(long, global = true, value_name = "URL", env = "LOCKSTEP_MIGRATE_URL", hide_env_values = true)]
+    pub migrate_url: Option<String>,
     /// Where hints wait [default: embedded:, the file ./lockstep-data/queue.db]
     #[arg(long, global = true, value_name = "URL", env = "LOCKSTEP_QUEUE_URL", hide_env_values = true)]
     pub queue_url: Option<String>,
@@ -52,6 +55,7 @@ pub struct SettingFlags {
 #[serde(deny_unknown_fields, default)]
 struct SettingsFile {
     store_url: Option<String>,
+    migrate_url: Option<String>,
     queue_url: Option<String>,
     key_file: Option<PathBuf>,
     public_url: Option<String>,
@@ -63,10 +67,12 @@ struct SettingsFile {
 }
 
 /// Settings as the program uses them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
-    /// `sqlite://PATH`.
+    /// `sqlite://PATH` or `postgres://…`; may hold a password.
     pub store_url: String,
+    /// The same database as its owner; may hold a password.
+    pub migrate_url: Option<String>,
     /// `embedded:` or `embedded:PATH`.
     pub queue_url: String,
     /// Key file, made by the first command that needs it.
@@ -83,6 +89,13 @@ pub struct Settings {
     pub login_url: Option<Url>,
     /// Waiting times.
     pub timing: Timing,
+}
+
+/// Shows nothing of them: URLs hold passwords.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Settings")
+    }
 }
 
 /// A setting that cannot stand; the text names it and says what to do.
@@ -123,6 +136,7 @@ impl Settings {
         check_public(public_url.as_ref(), simulated)?;
         Ok(Self {
             store_url: over(&flags.store_url, file.store_url).unwrap_or_else(|| DEFAULT_STORE.to_owned()),
+            migrate_url: over(&flags.migrate_url, file.migrate_url),
             queue_url: queue_url(over(&flags.queue_url, file.queue_url)),
             key_file: flags.key_file.clone().or(file.key_file).unwrap_or_else(|| DEFAULT_KEY.into()),
             public_bind: socket(

@@ -22,6 +22,7 @@ use crate::due::mark::MarkDue;
 use crate::due::{DueKind, DueReason};
 use crate::error::StoreError;
 use crate::mirror::MirroredPerson;
+use crate::rule::rules_lock;
 use crate::sql::sql;
 
 const RULES_VERSION: &str = "SELECT rules_version FROM connection WHERE id = $1";
@@ -144,6 +145,7 @@ impl Tx {
     }
 
     async fn refuse_stale(&mut self, connection: &Connection, decided: &[Decided<'_>]) -> Result<(), StoreError> {
+        self.share_name(rules_lock(connection.id)).await?;
         let row = self.one(sql(RULES_VERSION).bind(connection.id)).await?;
         let version: Option<i64> = row.map(|row| row.get("rules_version")).transpose()?;
         if decided.iter().any(|one| version != Some(one.rules_version)) {

@@ -339,7 +339,7 @@ fn connection_from(row: &Row) -> Result<Connection, StoreError> {
         since: row.at("since")?,
         reason: row.get("reason")?,
         remedy: row.get("remedy")?,
-        failures: row.get("failures")?,
+        failures: row.small("failures")?,
         next_try_at: row.maybe_at("next_try_at")?,
         checked_at: row.maybe_at("checked_at")?,
         first_sync_at: row.maybe_at("first_sync_at")?,

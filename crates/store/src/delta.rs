@@ -253,7 +253,7 @@ fn state_from(row: &Row) -> Result<DeltaState, StoreError> {
         (Some(next_link), Some(started_at)) => Some(DeltaProgress {
             next_link,
             started_at,
-            pages: row.get("pages")?,
+            pages: row.small("pages")?,
             rows: count("told")?,
             refused: count("refused")?,
         }),

@@ -215,7 +215,7 @@ pub(crate) fn due_from(row: &Row) -> Result<Due, StoreError> {
         hinted_at: row.maybe_at("hinted_at")?,
         settle_at: row.maybe_at("settle_at")?,
         version: row.get("version")?,
-        attempts: row.get("attempts")?,
+        attempts: row.small("attempts")?,
         due_at: row.at("due_at")?,
     })
 }

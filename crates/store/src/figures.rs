@@ -103,7 +103,7 @@ impl Store {
     pub async fn figures(&self) -> Result<Figures, StoreError> {
         let at = self.now();
         let t_missed = self.timing().t_missed;
-        let connections = self.all("figures", sql(CONNECTIONS).bind(at)).await?;
+        let connections = self.all("figures", sql(CONNECTIONS).bind(at).everywhere()).await?;
         let tasks = self.all("figures", sql(TASKS).bind(at)).await?;
         let nameless = self.one("figures", sql(NAMELESS)).await?;
         Ok(Figures {

@@ -77,6 +77,7 @@ impl Tx {
         if left.is_empty() {
             return Ok(());
         }
+        self.lock_name(holds_lock(connection)).await?;
         for (state, records) in left {
             for chunk in records.chunks(IDS_PER_STATEMENT) {
                 let leave =
@@ -95,6 +96,7 @@ impl Tx {
         cause: &'static str,
         people: &[&Change<'_>],
     ) -> Result<(), StoreError> {
+        self.lock_name(holds_lock(connection)).await?;
         let hold = self.open_hold(connection, limit, cause).await?;
         let now = self.now();
         let row = |change: &&Change<'_>| -> Option<Vec<Bind>> {
@@ -144,6 +146,11 @@ impl Tx {
 }
 
 /// In scope again, by what is known now: nothing takes access and nothing is still to be read for it.
+/// Taken by whoever puts people into holds or lets them out: nobody closes a hold that somebody enters.
+fn holds_lock(connection: &Connection) -> String {
+    format!("holds of {}", connection.id)
+}
+
 fn is_back(decided: &Decided<'_>) -> bool {
     let desired = &decided.plan.desired;
     let removal = decided.plan.steps.iter().any(|step| matches!(step, Step::Deactivate { .. }));

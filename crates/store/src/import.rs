@@ -50,7 +50,7 @@ impl Store {
     ) -> Result<ImportOutcome, StoreError> {
         let mut outcome = ImportOutcome::default();
         for some in lines.chunks(ROWS_PER_STATEMENT) {
-            let mut tx = self.begin("import_records").await?;
+            let mut tx = self.begin_everywhere("import_records").await?;
             let mut known = tx.known_people(connection, some).await?;
             let mut fresh = Vec::new();
             for line in some {

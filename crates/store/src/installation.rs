@@ -4,14 +4,13 @@ use std::path::Path;
 
 use lockstep_core::Timestamp;
 use secrecy::ExposeSecret;
-use sqlx::sqlite::SqlitePool;
 use uuid::Uuid;
 
-use crate::db::Store;
+use crate::db::{Db, Store};
 use crate::error::StoreError;
 use crate::key_file;
 use crate::secret::{Keys, Place};
-use crate::sql::{Row, sql};
+use crate::sql::{lock, sql};
 
 const KNOWN_TEXT: &[u8] = b"lockstep";
 const KEY_CHECK: Place<'static> = Place { table: "installation", row: "1", column: "key_check" };
@@ -34,8 +33,8 @@ pub enum QueueSeen {
 }
 
 /// The keys under which this store's secrets are, made now if the store is new.
-pub(crate) async fn unlock(write: &SqlitePool, path: &Path, now: Timestamp) -> Result<Keys, StoreError> {
-    if let Some(wanted) = key_check(write).await? {
+pub(crate) async fn unlock(db: &Db, path: &Path, now: Timestamp) -> Result<Keys, StoreError> {
+    if let Some(wanted) = key_check(db).await? {
         return check(key_file::read(path)?, wanted, path);
     }
     if key_file::read(path)?.is_none() {
@@ -43,15 +42,8 @@ pub(crate) async fn unlock(write: &SqlitePool, path: &Path, now: Timestamp) -> R
     }
     let keys = key_file::read(path)?.ok_or_else(|| StoreError::refused("the key file vanished while it was made"))?;
     let sealed = keys.seal(&KEY_CHECK, KNOWN_TEXT);
-    sql(FOUND)
-        .bind(now)
-        .bind(keys.id())
-        .bind(sealed)
-        .for_sqlite()
-        .execute(write)
-        .await
-        .map_err(|source| StoreError::database("founding the store", source))?;
-    match key_check(write).await? {
+    db.run("founding the store", sql(FOUND).bind(now).bind(keys.id()).bind(sealed)).await?;
+    match key_check(db).await? {
         // Two first starts with two key files: the row tells whose came first.
         Some(wanted) => check(Some(keys), wanted, path),
         None => Err(StoreError::impossible("installation", "id", 1)),
@@ -63,13 +55,8 @@ struct KeyCheck {
     sealed: Vec<u8>,
 }
 
-async fn key_check(write: &SqlitePool) -> Result<Option<KeyCheck>, StoreError> {
-    let row = sql(LOOKUP)
-        .for_sqlite()
-        .fetch_optional(write)
-        .await
-        .map_err(|source| StoreError::database("reading the key check", source))?;
-    let Some(row) = row.map(Row::Lite) else { return Ok(None) };
+async fn key_check(db: &Db) -> Result<Option<KeyCheck>, StoreError> {
+    let Some(row) = db.one("reading the key check", sql(LOOKUP)).await? else { return Ok(None) };
     Ok(Some(KeyCheck { id: row.get("key_id")?, sealed: row.get("key_check")? }))
 }
 
@@ -98,7 +85,7 @@ impl Store {
     /// When the database cannot be written.
     pub async fn remember_queue(&self, generation: Uuid) -> Result<QueueSeen, StoreError> {
         let mut tx = self.begin("remember_queue").await?;
-        let known: Option<Uuid> = tx.only(sql(QUEUE)).await?.get("queue_generation")?;
+        let known: Option<Uuid> = tx.only(sql(QUEUE).on_postgres(lock::ROWS)).await?.get("queue_generation")?;
         let seen = match known {
             None => QueueSeen::First,
             Some(known) if known == generation => return Ok(QueueSeen::Same),

@@ -87,7 +87,9 @@ impl Tx {
     ) -> Result<MergedReads, StoreError> {
         let in_scope = self.group_ids(connection.id).await?;
         let ids: Vec<ObjectId> = reads.iter().map(|read| read.user).collect::<BTreeSet<_>>().into_iter().collect();
-        let before = Reader::Tx(self).mirror_rows(connection.id, &ids).await?;
+        let entered = self.lock_people(connection.id, &ids).await?;
+        let mut before = Reader::Tx(self).mirror_rows(connection.id, &ids).await?;
+        before.retain(|id, _| !entered.contains(id));
         let mut after = before.clone();
         let mut merged: BTreeMap<ObjectId, Merged> = BTreeMap::new();
         for read in reads {
@@ -96,6 +98,7 @@ impl Tx {
             add(merged.entry(read.user).or_default(), outcome);
         }
         self.write_mirror(connection.id, &before, &after).await?;
+        self.forget_unkept(connection.id, &entered, &after).await?;
         Ok(MergedReads { rows: after.into_values().collect(), merged })
     }
 
@@ -219,7 +222,7 @@ impl Reader<'_> {
         let ids: Vec<ObjectId> = rows.iter().map(|row| row.user.id).collect();
         let mut records = self.linked_records(connection.id, &ids).await?;
         let record_ids: Vec<_> = records.values().map(|record| record.id).collect();
-        let holds = self.open_holds(&record_ids).await?;
+        let holds = self.open_holds(connection.id, &record_ids).await?;
         let rows: Vec<_> = rows
             .into_iter()
             .map(|row| {
@@ -243,12 +246,13 @@ impl Reader<'_> {
 
     async fn open_holds(
         &mut self,
+        connection: ConnectionId,
         records: &[lockstep_core::RecordId],
     ) -> Result<BTreeMap<lockstep_core::RecordId, HeldAs>, StoreError> {
         let mut holds = BTreeMap::new();
         for chunk in records.chunks(IDS_PER_STATEMENT) {
             let query = sql("SELECT record_id, class FROM hold_person WHERE state = 'held' AND record_id IN ");
-            for row in self.all(query.list(chunk.iter().copied())).await? {
+            for row in self.all(query.list(chunk.iter().copied()).within([connection])).await? {
                 let class = row.word("hold_person", "class", crate::brake::class_from)?;
                 holds.insert(lockstep_core::RecordId(row.get("record_id")?), HeldAs { class });
             }

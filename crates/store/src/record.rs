@@ -7,9 +7,10 @@ use lockstep_core::record::{Kind, Record, Status};
 use lockstep_core::{ConnectionId, ObjectId, RecordId};
 use uuid::Uuid;
 
+use crate::connection::Connection;
 use crate::db::{Store, Tx};
 use crate::error::StoreError;
-use crate::sql::{IDS_PER_STATEMENT, Row, Sql, sql};
+use crate::sql::{IDS_PER_STATEMENT, Row, Sql, lock, sql};
 
 pub(crate) const COLUMNS: &str =
     "id, connection_id, realm, kind, status, reasons, role, permissions, email, email_key, username,
@@ -92,6 +93,14 @@ impl Reader<'_> {
         }
     }
 
+    /// Rows that will be written again are locked in order; whoever only looks waits for nobody.
+    pub(crate) fn locked(&self, query: Sql, order: &'static str) -> Sql {
+        match self {
+            Self::Tx(_) => query.push(order).on_postgres(lock::ROWS),
+            Self::Store(_) => query,
+        }
+    }
+
     /// The live records linked to these users.
     pub(crate) async fn linked_records(
         &mut self,
@@ -103,6 +112,7 @@ impl Reader<'_> {
             let query =
                 sql("SELECT ").push(COLUMNS).push(" FROM record WHERE status <> 'archived' AND connection_id = ");
             let query = query.value(connection).push(" AND entra_id IN ").list(chunk.iter().copied());
+            let query = self.locked(query, " ORDER BY id");
             for row in self.all(query).await? {
                 let record = record_from(&row)?;
                 if let Some(user) = record.entra_id {
@@ -116,13 +126,14 @@ impl Reader<'_> {
     /// Records of the realm that hold one of these keys in that column.
     pub(crate) async fn holders(
         &mut self,
-        realm: &str,
+        connection: &Connection,
         column: KeyColumn,
         keys: &[String],
     ) -> Result<BTreeMap<String, Candidate>, StoreError> {
         let mut holders = BTreeMap::new();
         for chunk in keys.chunks(IDS_PER_STATEMENT) {
-            let query = sql("SELECT ").push(COLUMNS).push(" FROM record WHERE realm = ").value(realm);
+            let query = sql("SELECT ").push(COLUMNS).push(" FROM record WHERE realm = ");
+            let query = query.value(connection.realm.as_str()).within_realm(connection.id, &connection.realm);
             let query = query.push(" AND ").push(column.as_str()).push(" IN ");
             for row in self.all(query.list(chunk.iter().map(String::as_str))).await? {
                 holders.insert(row.get(column.as_str())?, candidate_from(&row)?);
@@ -149,12 +160,12 @@ impl KeyColumn {
 }
 
 impl Tx {
-    /// Records by id, whoever they are linked to.
+    /// Records by id, whoever they are linked to; locked, because they are to be linked.
     pub(crate) async fn records_by_id(&mut self, ids: &[RecordId]) -> Result<BTreeMap<RecordId, Record>, StoreError> {
         let mut records = BTreeMap::new();
         for chunk in ids.chunks(IDS_PER_STATEMENT) {
             let query = sql("SELECT ").push(COLUMNS).push(" FROM record WHERE id IN ").list(chunk.iter().copied());
-            for row in self.all(query).await? {
+            for row in self.all(query.push(" ORDER BY id").on_postgres(lock::ROWS)).await? {
                 let record = record_from(&row)?;
                 records.insert(record.id, record);
             }

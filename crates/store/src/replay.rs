@@ -18,7 +18,7 @@ use crate::due::mark::MarkDue;
 use crate::due::{DueClaim, DueKind, DueReason};
 use crate::error::StoreError;
 use crate::event::NewEvent;
-use crate::sql::{IDS_PER_STATEMENT, Row, sql};
+use crate::sql::{IDS_PER_STATEMENT, Row, lock, sql};
 
 /// Events in one transaction: each writes about three rows, and nobody waits long behind it.
 pub(crate) const EVENTS_PER_TRANSACTION: usize = 60;
@@ -144,16 +144,16 @@ impl Store {
             query = query.push(" AND c.name = ").value(name);
         }
         if let Some(reason) = filter.reason {
-            let words = reason.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-            query = query.push(" AND e.reason LIKE ").value(format!("%{words}%")).push(" ESCAPE '\\'");
+            let words = reason.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+            query = query.push(" AND lower(e.reason) LIKE ").value(format!("%{words}%")).push(" ESCAPE '\\'");
         }
         let page = i64::try_from(EVENTS_PER_TRANSACTION).unwrap_or(i64::MAX);
-        let query = query.push(" ORDER BY e.id LIMIT ").value(page);
+        let query = query.push(" ORDER BY e.id LIMIT ").value(page).everywhere();
         self.all("replay_failed", query).await?.iter().map(|row| row.get("id").map(EventId)).collect()
     }
 
     async fn replay_chunk(&self, events: &[EventId], urgent: bool) -> Result<Vec<Replay>, StoreError> {
-        let mut tx = self.begin("replay_events").await?;
+        let mut tx = self.begin_everywhere("replay_events").await?;
         let asked = tx.asked(events).await?;
         let mut under_way = tx.under_way(events).await?;
         let mut answers = Vec::new();
@@ -183,7 +183,9 @@ impl Store {
 impl Tx {
     async fn asked(&mut self, events: &[EventId]) -> Result<BTreeMap<EventId, Asked>, StoreError> {
         let mut asked = BTreeMap::new();
-        for row in self.all(sql(ASKED).list(events.iter().copied())).await? {
+        // Locked: two who ask for the same replay begin one.
+        let query = sql(ASKED).list(events.iter().copied()).push(" ORDER BY e.id").on_postgres(lock::EVENTS);
+        for row in self.all(query).await? {
             let event = asked_from(&row)?;
             asked.insert(event.id, event);
         }

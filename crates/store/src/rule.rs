@@ -26,6 +26,11 @@ const CLEAR_EXEMPTIONS: &str = "DELETE FROM exemption WHERE connection_id = $1";
 const INTO_SCOPE: &str = " ON CONFLICT (connection_id, group_id) DO UPDATE SET name = excluded.name,
     created_in_entra_at = coalesce(excluded.created_in_entra_at, directory_group.created_in_entra_at)";
 
+/// Shared by those who decide by the rules; taken by whoever replaces them: nothing is committed by rules that are gone.
+pub(crate) fn rules_lock(connection: ConnectionId) -> String {
+    format!("rules of {connection}")
+}
+
 impl Store {
     /// The rules of a connection in their total order.
     ///
@@ -54,6 +59,7 @@ impl Store {
         confirmed: &[RecordId],
     ) -> Result<i64, StoreError> {
         let mut tx = self.begin("apply_rules").await?;
+        tx.lock_name(rules_lock(connection)).await?;
         let raise = sql(RAISE).bind(connection).bind(Bind::json(fields)).bind(Bind::json(defaults));
         let Some(row) = tx.one(raise.bind(Bind::json(settings))).await? else {
             return Err(StoreError::NotFound { what: "connection", id: connection.to_string() });

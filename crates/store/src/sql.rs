@@ -1,24 +1,41 @@
 //! One statement: its text and its binds, the same for every database.
 //!
 //! A text is either fixed, with `$1` binds, or grown piece by piece, where each bind stands as `?` (SQLite looks `$n`
-//! names up one by one, which is quadratic in a statement of thousands of binds).
+//! names up one by one, which is quadratic in a statement of thousands of binds). What PostgreSQL alone needs are row locks:
+//! [`Sql::on_postgres`] with one of the constants in [`lock`].
+
+mod render;
+mod row;
+mod scope;
 
 use std::borrow::Cow;
 
 use lockstep_core::{ConnectionId, EventId, HoldId, ObjectId, RecordId, ReviewId, SubscriptionId, TaskId};
 use lockstep_core::{Ticket, Timestamp};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Row as _, Sqlite};
 use uuid::Uuid;
 
-use crate::error::StoreError;
+pub(crate) use row::Row;
+pub(crate) use scope::Scope;
 
 /// Rows in one `VALUES` list.
 pub(crate) const ROWS_PER_STATEMENT: usize = 200;
 /// Ids in one `IN` list.
 pub(crate) const IDS_PER_STATEMENT: usize = 500;
+
+/// Row locks. SQLite has one writer at a time and needs none.
+pub(crate) mod lock {
+    /// Waits for whoever holds the rows, and sees what they committed. The rows must come in a fixed order.
+    pub(crate) const ROWS: &str = " FOR UPDATE";
+    /// The same for the events of a join with what they named.
+    pub(crate) const EVENTS: &str = " FOR UPDATE OF e";
+    /// Passes over rows that somebody else holds.
+    pub(crate) const FREE_ROWS: &str = " FOR UPDATE SKIP LOCKED";
+    /// The same for the tasks of a join with their connections.
+    pub(crate) const FREE_TASKS: &str = " FOR UPDATE OF t SKIP LOCKED";
+    /// The same for the events of a join with their connections.
+    pub(crate) const FREE_EVENTS: &str = " FOR UPDATE OF e SKIP LOCKED";
+}
 
 /// A value for a statement. A missing one keeps its type, which PostgreSQL needs.
 #[derive(Clone, Debug)]
@@ -26,6 +43,8 @@ pub(crate) enum Bind {
     Int(Option<i64>),
     Text(Option<String>),
     Id(Option<Uuid>),
+    /// An id that is a scope at the same time (G-22).
+    Connection(Option<Uuid>),
     Bytes(Option<Vec<u8>>),
     Flag(Option<bool>),
     Json(Option<String>),
@@ -38,22 +57,35 @@ impl Bind {
     }
 }
 
+/// What stands for a `?` of a growing text.
+#[derive(Clone, Debug)]
+enum Slot {
+    One(Bind),
+    /// `(…)` after `IN`.
+    List(Vec<Bind>),
+    /// What follows `VALUES`.
+    Rows(Vec<Vec<Bind>>),
+    /// A fragment that only PostgreSQL gets.
+    Postgres(&'static str),
+}
+
 /// A statement under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Sql {
     text: Cow<'static, str>,
-    binds: Vec<Bind>,
+    slots: Vec<Slot>,
+    scope: Option<Scope>,
 }
 
 /// A fixed text with `$1` binds, or the beginning of a growing one.
 pub(crate) fn sql(text: &'static str) -> Sql {
-    Sql { text: Cow::Borrowed(text), binds: Vec::new() }
+    Sql { text: Cow::Borrowed(text), slots: Vec::new(), scope: None }
 }
 
 impl Sql {
     /// The next value of a fixed text.
     pub(crate) fn bind(mut self, value: impl Into<Bind>) -> Self {
-        self.binds.push(value.into());
+        self.slots.push(Slot::One(value.into()));
         self
     }
 
@@ -68,27 +100,14 @@ impl Sql {
         self.push("?").bind(value)
     }
 
-    /// `(?, ?, …)` of ids or texts.
-    pub(crate) fn list<T: Into<Bind>>(mut self, values: impl IntoIterator<Item = T>) -> Self {
-        let text = self.text.to_mut();
-        text.push('(');
-        for (place, value) in values.into_iter().enumerate() {
-            text.push_str(if place == 0 { "?" } else { ", ?" });
-            self.binds.push(value.into());
-        }
-        text.push(')');
-        self
+    /// `(?, ?, …)` of ids or texts, after `IN`.
+    pub(crate) fn list<T: Into<Bind>>(self, values: impl IntoIterator<Item = T>) -> Self {
+        self.slot(Slot::List(values.into_iter().map(Into::into).collect()))
     }
 
-    /// `(?, ?), (?, ?), …`: one parenthesis a row.
-    pub(crate) fn rows(mut self, rows: impl IntoIterator<Item = Vec<Bind>>) -> Self {
-        for (place, row) in rows.into_iter().enumerate() {
-            if place > 0 {
-                self.text.to_mut().push_str(", ");
-            }
-            self = self.list(row);
-        }
-        self
+    /// `(?, ?), (?, ?), …` after `VALUES`: one parenthesis a row, all rows of the same types.
+    pub(crate) fn rows(self, rows: impl IntoIterator<Item = Vec<Bind>>) -> Self {
+        self.slot(Slot::Rows(rows.into_iter().collect()))
     }
 
     /// Asks how the database would run it.
@@ -98,24 +117,15 @@ impl Sql {
         self
     }
 
-    /// Ready for SQLite. Fixed texts stay prepared; grown ones rarely come again.
-    pub(crate) fn for_sqlite(self) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
-        let mut arguments = SqliteArguments::default();
-        arguments.reserve(self.binds.len(), 0);
-        for bind in self.binds {
-            // Encoding these types into SQLite's own cannot fail.
-            let _ = match bind {
-                Bind::Int(value) => arguments.add(value),
-                Bind::Text(value) | Bind::Json(value) => arguments.add(value),
-                Bind::Id(value) => arguments.add(value),
-                Bind::Bytes(value) => arguments.add(value),
-                Bind::Flag(value) => arguments.add(value),
-            };
-        }
-        match self.text {
-            Cow::Borrowed(text) => sqlx::query_with(text, arguments),
-            Cow::Owned(text) => sqlx::query_with(AssertSqlSafe(text), arguments).persistent(false),
-        }
+    /// A row lock, one of [`lock`].
+    pub(crate) fn on_postgres(self, fragment: &'static str) -> Self {
+        self.slot(Slot::Postgres(fragment))
+    }
+
+    fn slot(self, slot: Slot) -> Self {
+        let mut grown = self.push("?");
+        grown.slots.push(slot);
+        grown
     }
 }
 
@@ -142,7 +152,7 @@ bind_from! {
     &str => Text, value => value.to_owned();
     String => Text, value => value;
     Uuid => Id, value => value;
-    ConnectionId => Id, value => value.0;
+    ConnectionId => Connection, value => value.0;
     RecordId => Id, value => value.0;
     EventId => Id, value => value.0;
     HoldId => Id, value => value.0;
@@ -153,56 +163,4 @@ bind_from! {
     bool => Flag, value => value;
     &[u8] => Bytes, value => value.to_vec();
     Vec<u8> => Bytes, value => value;
-}
-
-/// A row, whichever database it came from.
-pub(crate) enum Row {
-    Lite(SqliteRow),
-}
-
-impl Row {
-    /// A column by name; `Option` for one that may be null.
-    pub(crate) fn get<T>(&self, column: &'static str) -> Result<T, StoreError>
-    where
-        T: for<'r> sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>,
-    {
-        match self {
-            Self::Lite(row) => row.try_get(column),
-        }
-        .map_err(|source| StoreError::Database { operation: "reading a row", source })
-    }
-
-    /// An instant.
-    pub(crate) fn at(&self, column: &'static str) -> Result<Timestamp, StoreError> {
-        self.get(column).map(Timestamp::from_micros)
-    }
-
-    /// An instant that may be null.
-    pub(crate) fn maybe_at(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.get::<Option<i64>>(column)?.map(Timestamp::from_micros))
-    }
-
-    /// A JSON column.
-    pub(crate) fn json<T: DeserializeOwned>(&self, table: &'static str, column: &'static str) -> Result<T, StoreError> {
-        let text: String = self.get(column)?;
-        serde_json::from_str(&text).map_err(|_| self.impossible(table, column))
-    }
-
-    /// A text column with one of a few words in it.
-    pub(crate) fn word<T>(
-        &self,
-        table: &'static str,
-        column: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<T, StoreError> {
-        parse(&self.get::<String>(column)?).ok_or_else(|| self.impossible(table, column))
-    }
-
-    /// An `ImpossibleRow` that leads to this row, when it has an id among its columns.
-    pub(crate) fn impossible(&self, table: &'static str, column: &'static str) -> StoreError {
-        const KEYS: [&str; 4] = ["id", "user_id", "object_id", "group_id"];
-        let Self::Lite(row) = self;
-        let id = KEYS.iter().find_map(|key| row.try_get::<Uuid, _>(key).ok());
-        StoreError::impossible(table, column, id.map_or_else(|| "?".to_owned(), |id| id.to_string()))
-    }
 }

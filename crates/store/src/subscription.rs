@@ -24,7 +24,7 @@ const INTENT: &str =
 const ACTIVATE: &str =
     "UPDATE subscription SET status = 'active', graph_id = $2, expires_at = $3, renew_at = $4, pending_since = NULL
     WHERE id = $1 AND status = 'pending'";
-const IS_SYNCED: &str = "SELECT 1 FROM connection WHERE id = $1 AND first_sync_at IS NOT NULL";
+const IS_SYNCED: &str = "SELECT id FROM connection WHERE id = $1 AND first_sync_at IS NOT NULL";
 const DROP_INTENT: &str = "DELETE FROM subscription WHERE id = $1 AND status = 'pending'";
 const BEGIN_RENEWAL: &str = "UPDATE subscription SET pending_since = $2 WHERE id = $1 AND status = 'active'";
 const RENEWED: &str =
@@ -141,6 +141,7 @@ impl Store {
         let mac = self.keys().mac(MacPurpose::ClientState, client_state.expose_secret().as_bytes());
         let intent = sql(INTENT).bind(id).bind(connection).bind(resource.as_str()).bind(mac.to_vec()).bind(now);
         let mut tx = self.begin(OPERATION).await?;
+        tx.lock_name(format!("subscriptions of {connection}")).await?;
         let opened = tx.run(intent.bind(now - INTENT_LIFE)).await? > 0;
         tx.commit().await?;
         if opened { Ok(id) } else { Err(StoreError::Conflict { operation: OPERATION, why: "an intent is open" }) }

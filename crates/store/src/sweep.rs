@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::db::Store;
 use crate::error::StoreError;
-use crate::sql::sql;
+use crate::sql::{lock, sql};
 
 /// Rows in one transaction: nobody waits long behind a sweep.
 const ROWS: i64 = 200;
@@ -33,24 +33,26 @@ const OLDEST: &str = "SELECT id, connection_id FROM
     WHERE over_at < $2 AND NOT EXISTS (SELECT 1 FROM event r WHERE r.replay_of = oldest.id) LIMIT $3";
 const COUNT_SWEPT: &str = "INSERT INTO event_swept (connection_id, status, events) VALUES ($1, $2, $3)
     ON CONFLICT (connection_id, status) DO UPDATE SET events = event_swept.events + excluded.events";
-const GONE: &str = "DELETE FROM subscription WHERE id IN
-    (SELECT id FROM subscription WHERE status = 'gone' AND coalesce(expires_at, created_at) < $1 LIMIT $2)";
+// Each ends where the rows to drop are chosen; they are locked there, so that nobody comes back while they go.
 const SEEN: &str = "DELETE FROM seen WHERE (connection_id, object_id) IN
-    (SELECT connection_id, object_id FROM seen WHERE seen_at < $1 LIMIT $2)";
+    (SELECT connection_id, object_id FROM seen WHERE seen_at < ?";
 const EDGES_OF_USERS: &str = "DELETE FROM membership WHERE (connection_id, user_id) IN
-    (SELECT connection_id, user_id FROM directory_user WHERE profile_state = 'missing' AND missing_since < $1 LIMIT $2)";
+    (SELECT connection_id, user_id FROM directory_user WHERE profile_state = 'missing' AND missing_since < ?";
 const USERS: &str = "DELETE FROM directory_user WHERE (connection_id, user_id) IN
-    (SELECT connection_id, user_id FROM directory_user u WHERE profile_state = 'missing' AND missing_since < $1
-     AND NOT EXISTS (SELECT 1 FROM membership m WHERE m.connection_id = u.connection_id AND m.user_id = u.user_id) LIMIT $2)";
+    (SELECT connection_id, user_id FROM directory_user u WHERE profile_state = 'missing'
+     AND NOT EXISTS (SELECT 1 FROM membership m WHERE m.connection_id = u.connection_id AND m.user_id = u.user_id)
+     AND missing_since < ?";
 const EDGES_OF_GROUPS: &str = "DELETE FROM membership WHERE (connection_id, group_id) IN
-    (SELECT connection_id, group_id FROM directory_group WHERE state = 'deleted' AND read_at < $1 LIMIT $2)";
+    (SELECT connection_id, group_id FROM directory_group WHERE state = 'deleted' AND read_at < ?";
 const GROUPS: &str = "DELETE FROM directory_group WHERE (connection_id, group_id) IN
-    (SELECT connection_id, group_id FROM directory_group g WHERE state = 'deleted' AND read_at < $1
-     AND NOT EXISTS (SELECT 1 FROM rule r WHERE r.connection_id = g.connection_id AND r.group_id = g.group_id) LIMIT $2)";
-const TASKS: &str =
-    "DELETE FROM task WHERE id IN (SELECT id FROM task WHERE state <> 'due' AND finished_at < $1 LIMIT $2)";
-const REMOVALS: &str = "DELETE FROM removal WHERE id IN (SELECT id FROM removal WHERE at < $1 LIMIT $2)";
-const WORKERS: &str = "DELETE FROM worker WHERE id IN (SELECT id FROM worker WHERE seen_at < $1 LIMIT $2)";
+    (SELECT connection_id, group_id FROM directory_group g WHERE state = 'deleted'
+     AND NOT EXISTS (SELECT 1 FROM rule r WHERE r.connection_id = g.connection_id AND r.group_id = g.group_id)
+     AND read_at < ?";
+const TASKS: &str = "DELETE FROM task WHERE id IN (SELECT id FROM task WHERE state <> 'due' AND finished_at < ?";
+const REMOVALS: &str = "DELETE FROM removal WHERE id IN (SELECT id FROM removal WHERE at < ?";
+const GONE: &str = "DELETE FROM subscription WHERE id IN (SELECT id FROM subscription WHERE status = 'gone'
+     AND coalesce(expires_at, created_at) < ?";
+const WORKERS: &str = "DELETE FROM worker WHERE id IN (SELECT id FROM worker WHERE seen_at < ?";
 
 impl Store {
     /// Drops ids seen out of scope, mirror rows of the long deleted, finished tasks, workers long gone, subscriptions
@@ -77,7 +79,7 @@ impl Store {
 
     /// Whether there may be more.
     async fn sweep_events(&self, status: &'static str, before: Timestamp) -> Result<bool, StoreError> {
-        let mut tx = self.begin("sweep_old").await?;
+        let mut tx = self.begin_everywhere("sweep_old").await?;
         let mut counts: BTreeMap<Uuid, i64> = BTreeMap::new();
         let mut ids: Vec<Uuid> = Vec::new();
         for row in tx.all(sql(OLDEST).bind(status).bind(before).bind(EVENTS)).await? {
@@ -100,8 +102,9 @@ impl Store {
 
     async fn sweep(&self, delete: &'static str, before: Timestamp) -> Result<(), StoreError> {
         loop {
-            let mut tx = self.begin("sweep_old").await?;
-            let gone = tx.run(sql(delete).bind(before).bind(ROWS)).await?;
+            let mut tx = self.begin_everywhere("sweep_old").await?;
+            let chosen = sql(delete).bind(before).push(" LIMIT ").value(ROWS).on_postgres(lock::FREE_ROWS);
+            let gone = tx.run(chosen.push(")")).await?;
             tx.commit().await?;
             if gone == 0 {
                 return Ok(());

@@ -231,6 +231,7 @@ impl Tx {
         for chunk in messages.chunks(IDS_PER_STATEMENT) {
             let ids = chunk.iter().map(|message| message.id);
             let query = sql("SELECT DISTINCT message_id FROM event WHERE message_id IN ").list(ids);
+            let query = query.within(chunk.iter().map(|message| message.connection));
             for row in self.all(query).await? {
                 taken.insert(row.get("message_id")?);
             }

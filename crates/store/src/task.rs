@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::db::{Store, Tx};
 use crate::due::claim::LEASE;
 use crate::error::StoreError;
-use crate::sql::{Bind, Row, Sql, sql};
+use crate::sql::{Bind, Row, Sql, lock, sql};
 
 const COLUMNS: &str =
     "SELECT id, connection_id, kind, object_id, state, checkpoint, progress, due_at, attempts, reason, created_at,
@@ -21,12 +21,11 @@ const HASTEN: &str = "UPDATE task SET due_at = $2 WHERE id = $1 AND due_at > $2 
 const START: &str =
     "INSERT INTO task (id, connection_id, kind, object_id, state, checkpoint, progress, due_at, created_at)
     VALUES ($1, $2, $3, $4, 'due', 'null', $5, $6, $7)";
-const CLAIM: &str = "UPDATE task SET lease_owner = $1, lease_until = $2, attempts = attempts + 1 WHERE id =
-    (SELECT t.id FROM task t JOIN connection c ON c.id = t.connection_id
-     WHERE t.state = 'due' AND t.due_at <= $3 AND ($4 = 'any' OR (t.kind = 'delta') = ($4 = 'delta')) AND (t.lease_until IS NULL OR t.lease_until <= $3)
-       AND c.state <> 'paused' AND (c.next_try_at IS NULL OR c.next_try_at <= $3)
-     ORDER BY t.due_at, t.id LIMIT 1)
-    RETURNING id, connection_id, kind, object_id, state, checkpoint, progress, due_at, attempts, reason, created_at, finished_at";
+const CLAIM: &str = "UPDATE task SET attempts = attempts + 1, lease_owner = ";
+const CLAIMABLE: &str = " WHERE id = (SELECT t.id FROM task t JOIN connection c ON c.id = t.connection_id
+     WHERE t.state = 'due' AND c.state <> 'paused' AND ";
+const CLAIMED: &str = ") RETURNING id, connection_id, kind, object_id, state, checkpoint, progress, due_at, attempts,
+    reason, created_at, finished_at";
 const EXTEND: &str = "UPDATE task SET lease_until = $3 WHERE id = $1 AND lease_owner = $2";
 const CHECKPOINT: &str = "UPDATE task SET checkpoint = $2, progress = $3, attempts = 0 WHERE id = $1 AND state = 'due'";
 const FINISH: &str =
@@ -191,7 +190,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn claim_task(&self, worker: Uuid) -> Result<Option<Task>, StoreError> {
-        self.claim_task_of("any", worker).await
+        self.claim_task_of("TRUE", worker).await
     }
 
     /// Takes the delta task that is due longest: it must not wait behind long listings.
@@ -199,7 +198,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn claim_delta_task(&self, worker: Uuid) -> Result<Option<Task>, StoreError> {
-        self.claim_task_of("delta", worker).await
+        self.claim_task_of("t.kind = 'delta'", worker).await
     }
 
     /// Takes the task that is due longest among all others.
@@ -207,13 +206,16 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn claim_listing_task(&self, worker: Uuid) -> Result<Option<Task>, StoreError> {
-        self.claim_task_of("listing", worker).await
+        self.claim_task_of("t.kind <> 'delta'", worker).await
     }
 
     async fn claim_task_of(&self, which: &'static str, worker: Uuid) -> Result<Option<Task>, StoreError> {
         let mut tx = self.begin("claim_task").await?;
         let now = tx.now();
-        let claim = sql(CLAIM).bind(worker).bind(now + LEASE).bind(now).bind(which);
+        let claim = sql(CLAIM).value(worker).push(", lease_until = ").value(now + LEASE).push(CLAIMABLE).push(which);
+        let claim = claim.push(" AND t.due_at <= ").value(now).push(" AND (t.lease_until IS NULL OR t.lease_until <= ");
+        let claim = claim.value(now).push(") AND (c.next_try_at IS NULL OR c.next_try_at <= ").value(now);
+        let claim = claim.push(") ORDER BY t.due_at, t.id LIMIT 1").on_postgres(lock::FREE_TASKS).push(CLAIMED);
         let Some(row) = tx.one(claim).await? else { return Ok(None) };
         let task = task_from(&row)?;
         tx.commit().await?;
@@ -269,6 +271,7 @@ impl Tx {
         object: Option<ObjectId>,
         due_at: Timestamp,
     ) -> Result<TaskId, StoreError> {
+        self.lock_name(tasks_lock(connection)).await?;
         if let Some(row) = self.one(sql(RUNNING).bind(connection).bind(kind.as_str()).bind(object)).await? {
             let id = TaskId(row.get("id")?);
             self.run(sql(HASTEN).bind(id).bind(due_at)).await?;
@@ -332,6 +335,11 @@ impl Tx {
     }
 }
 
+/// Taken by whoever looks for a task before starting one: an equal one is joined, not doubled.
+pub(crate) fn tasks_lock(connection: ConnectionId) -> String {
+    format!("tasks of {connection}")
+}
+
 fn task_from(row: &Row) -> Result<Task, StoreError> {
     Ok(Task {
         id: TaskId(row.get("id")?),
@@ -340,7 +348,7 @@ fn task_from(row: &Row) -> Result<Task, StoreError> {
         object: row.get::<Option<Uuid>>("object_id")?.map(ObjectId),
         checkpoint: row.json("task", "checkpoint")?,
         progress: row.json("task", "progress")?,
-        attempts: row.get("attempts")?,
+        attempts: row.small("attempts")?,
         created_at: row.at("created_at")?,
     })
 }

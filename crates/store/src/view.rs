@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::sql::{Bind, Sql};
+use crate::db::Store;
+use crate::error::StoreError;
+use crate::sql::{Bind, Row, Sql};
 
 pub mod audit;
 pub mod connection;
@@ -23,6 +25,18 @@ pub mod subscription;
 
 /// Rows in a page when nobody says otherwise.
 pub const PAGE: usize = 100;
+
+impl Store {
+    /// Views show the rows of all connections: whoever may ask for them is an operator (G-22).
+    async fn shown(&self, operation: &'static str, query: Sql) -> Result<Vec<Row>, StoreError> {
+        self.all(operation, query.everywhere()).await
+    }
+
+    /// The same for one row, if there is one.
+    async fn shown_one(&self, operation: &'static str, query: Sql) -> Result<Option<Row>, StoreError> {
+        self.one(operation, query.everywhere()).await
+    }
+}
 
 impl Sql {
     /// Adds `AND condition value` if there is a value, so that each listing has only the conditions that were asked

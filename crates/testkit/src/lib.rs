@@ -9,9 +9,11 @@ mod parts;
 mod process;
 mod proxy;
 mod services;
+mod store_place;
 mod world;
 
 pub use parts::{Parts, graph_settings, open_parts};
 pub use proxy::Proxy;
 pub use services::{OwnPostgres, OwnRabbit};
+pub use store_place::{StorePlace, on_postgres};
 pub use world::{RuleFor, World};

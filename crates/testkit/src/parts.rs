@@ -12,9 +12,11 @@ use lockstep_store::{Clock, Store, StoreConfig};
 use lockstep_worker::GraphSettings;
 use url::Url;
 
+use crate::store_place::StorePlace;
+
 /// What one installation is made of.
 pub struct Parts {
-    /// SQLite.
+    /// In the folder, or where its [`StorePlace`] says.
     pub store: Store,
     /// Embedded.
     pub queue: Queue,
@@ -31,7 +33,7 @@ pub async fn open_parts(folder: &Path, clock: &SimClock, limits: Limits) -> Part
 pub(crate) async fn open_parts_at(folder: &Path, clock: &SimClock, limits: Limits, bind: SocketAddr) -> Parts {
     let followed = clock.clone();
     let config = StoreConfig {
-        url: format!("sqlite://{}", folder.join("lockstep.db").display()),
+        url: StorePlace::url_in(folder),
         key_file: folder.join("key"),
         clock: Clock::following(Arc::new(move || followed.now_micros())),
         timing: Timing::default(),

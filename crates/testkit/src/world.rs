@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::parts::graph_settings;
 use crate::process::Process;
+use crate::store_place::StorePlace;
 
 /// What does not happen in this time is a failure.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -54,7 +55,7 @@ pub struct World {
     pub tenant: Tenant,
     /// The simulated clock both sides follow.
     pub clock: SimClock,
-    /// SQLite in a temporary folder.
+    /// SQLite in a temporary folder, or a PostgreSQL database of its own (see [`StorePlace`]).
     pub store: Store,
     /// The embedded queue beside it.
     pub queue: Queue,
@@ -63,6 +64,8 @@ pub struct World {
     public_url: Url,
     process: Option<Process>,
     folder: TempDir,
+    /// Goes last.
+    _place: StorePlace,
 }
 
 impl World {
@@ -91,12 +94,14 @@ impl World {
         let simulator = Simulator::start(config).await.expect("the simulator starts");
         let tenant = simulator.tenant();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let place = StorePlace::kept_in(folder.path()).await;
         let process = Process::start(folder.path(), &clock, anywhere).await;
         let (store, queue) = (process.store.clone(), process.queue.clone());
         let connection = store.add_connection(wanted(&tenant)).await.expect("the connection is added");
         let public_url = Url::parse(&format!("http://{}", process.addr())).expect("an address is a URL");
         let process = Some(process);
-        let mut world = Self { simulator, tenant, clock, store, queue, connection, public_url, process, folder };
+        let mut world =
+            Self { simulator, tenant, clock, store, queue, connection, public_url, process, folder, _place: place };
         world.start_worker();
         world
     }

@@ -4,9 +4,9 @@ use crate::app::App;
 use crate::failure::Outcome;
 use crate::output::{self, Format};
 
-/// Opening the store brings a SQLite schema up to date; safe to run again at any time (G-29).
+/// Brings the schema up to date; safe to run again at any time (G-29). On PostgreSQL only the owner of the tables may.
 pub async fn run(app: &App) -> Outcome {
-    app.store().await?;
+    app.migrate().await?;
     match app.format {
         Format::Table => output::line("the store's schema is up to date"),
         Format::Json => output::json(&serde_json::json!({ "migrated": true })),

@@ -25,7 +25,7 @@ impl Tx {
         for column in [KeyColumn::Email, KeyColumn::Username] {
             let wanted: BTreeSet<String> = changes.iter().filter_map(|change| gained(change, column)).collect();
             let wanted: Vec<String> = wanted.into_iter().collect();
-            let holders = Reader::Tx(self).holders(&connection.realm, column, &wanted).await?;
+            let holders = Reader::Tx(self).holders(connection, column, &wanted).await?;
             let owners: BTreeMap<String, RecordId> =
                 holders.into_iter().map(|(key, holder)| (key, holder.id)).collect();
             // Losing a key may make its holder keep an old one that another counted on: settle until nobody loses.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::db::{Store, Tx};
 use crate::due::{COLUMNS, Due, due_from};
 use crate::error::StoreError;
-use crate::sql::{IDS_PER_STATEMENT, Sql, sql};
+use crate::sql::{IDS_PER_STATEMENT, Sql, lock, sql};
 
 /// How long a worker that says nothing keeps what it took.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -212,7 +212,7 @@ fn free_rows(connection: ConnectionId, rank: Rank, now: Timestamp, limit: usize)
     let query = sql("SELECT ").push(COLUMNS).push(" FROM due WHERE connection_id = ").value(connection);
     let query = query.push(" AND ").push(RANK).push(" = ").value(rank as i64);
     let query = query.push(" AND lease_owner IS NULL AND due_at <= ").value(now).push(" ORDER BY due_at LIMIT ");
-    query.value(i64::try_from(limit).unwrap_or(i64::MAX))
+    query.value(i64::try_from(limit).unwrap_or(i64::MAX)).on_postgres(lock::FREE_ROWS)
 }
 
 fn by_connection(objects: &[Due]) -> std::collections::BTreeMap<ConnectionId, Vec<ObjectId>> {

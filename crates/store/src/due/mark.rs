@@ -129,7 +129,18 @@ impl Tx {
                 let facets = (mark.read_profile, mark.read_membership);
                 // Entering scope is itself a hint: it is settled like one.
                 let hinted_at = (mark.reason == DueReason::EnteredScope).then_some(now);
-                row(connection, mark.object, mark.kind, mark.at, hinted_at, None, mark.urgent, facets, mark.reason)
+                row(
+                    connection,
+                    mark.object,
+                    mark.kind,
+                    mark.at,
+                    now.micros(),
+                    hinted_at,
+                    None,
+                    mark.urgent,
+                    facets,
+                    mark.reason,
+                )
             });
             let statement = sql(INSERT).rows(rows).push(MERGE_LOOK).bind(now).bind(now);
             self.run(statement).await?;
@@ -150,6 +161,7 @@ impl Tx {
                     object,
                     kind,
                     now,
+                    now.micros(),
                     Some(now),
                     Some((claim, claim_group)),
                     urgent,
@@ -185,6 +197,7 @@ fn row(
     object: ObjectId,
     kind: DueKind,
     due_at: Timestamp,
+    first_version: i64,
     hinted_at: Option<Timestamp>,
     claim: Option<(DueClaim, Option<ObjectId>)>,
     urgent: bool,
@@ -204,6 +217,7 @@ fn row(
         read_profile.into(),
         read_membership.into(),
         reason.as_str().into(),
-        1_i64.into(),
+        // Above every version that a row of this object had before it went: a worker that claimed that one cannot settle this.
+        first_version.into(),
     ]
 }

@@ -8,10 +8,10 @@ use crate::db::{Store, Tx};
 use crate::due::{COLUMNS, Due, DueClaim, DueKind, DueReason, due_from};
 use crate::error::StoreError;
 use crate::event::EventOutcome;
-use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
+use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, lock, sql};
 
 const RETRY: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL,
-    due_at = CASE WHEN version = $3 THEN $4 ELSE $5 END
+    due_at = CASE WHEN version = $3 THEN CAST($4 AS BIGINT) ELSE $5 END
     WHERE connection_id = $1 AND object_id = $2 AND lease_owner IS NOT NULL";
 const GIVE_UP: &str = "DELETE FROM due WHERE connection_id = $1 AND object_id = $2 AND version = $3
     AND lease_owner IS NOT NULL";
@@ -105,7 +105,8 @@ impl Tx {
         ids: impl Iterator<Item = ObjectId>,
     ) -> Result<HashMap<ObjectId, Due>, StoreError> {
         let query = sql("SELECT ").push(COLUMNS).push(" FROM due WHERE connection_id = ").value(connection);
-        let rows = self.all(query.push(" AND object_id IN ").list(ids)).await?;
+        let query = query.push(" AND object_id IN ").list(ids).push(" ORDER BY object_id").on_postgres(lock::ROWS);
+        let rows = self.all(query).await?;
         rows.iter().map(|row| due_from(row).map(|due| (due.object, due))).collect()
     }
 
@@ -122,7 +123,8 @@ const REPLACE: &str = " ON CONFLICT (connection_id, object_id) DO UPDATE SET obj
     due_at = excluded.due_at, settle_at = excluded.settle_at, hinted_at = excluded.hinted_at, claim = excluded.claim,
     claim_group = excluded.claim_group,
     urgent = excluded.urgent, read_profile = excluded.read_profile, read_membership = excluded.read_membership,
-    reason = excluded.reason, attempts = 0, last_read_at = excluded.last_read_at, lease_owner = NULL, lease_until = NULL";
+    reason = excluded.reason, attempts = 0, last_read_at = excluded.last_read_at, lease_owner = NULL, lease_until = NULL
+    WHERE due.version <= excluded.version";
 
 /// The hint that came meanwhile is looked at next, together with whatever the last look still owes.
 fn raised(row: &Due, at: Timestamp, next: Option<NextLook>) -> Due {

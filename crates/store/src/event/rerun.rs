@@ -10,7 +10,7 @@ use crate::due::DueReason;
 use crate::due::mark::MarkDue;
 use crate::error::StoreError;
 use crate::replay::{EVENTS_PER_TRANSACTION, FAILED, kind_of, look};
-use crate::sql::sql;
+use crate::sql::{lock, sql};
 
 /// Most events that run again at a time; the rest comes with the next time.
 const RERUN_AT_ONCE: usize = 1_000;
@@ -34,7 +34,7 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let mut count = 0;
         while count < RERUN_AT_ONCE {
-            let mut tx = self.begin("rerun_failed").await?;
+            let mut tx = self.begin_everywhere("rerun_failed").await?;
             let events = tx.failed_before(connection, failed_before).await?;
             if events.is_empty() {
                 break;
@@ -58,7 +58,7 @@ impl Tx {
             query = query.push(" AND e.connection_id = ").value(connection);
         }
         let page = i64::try_from(EVENTS_PER_TRANSACTION).unwrap_or(i64::MAX);
-        let rows = self.all(query.push(" ORDER BY e.id LIMIT ").value(page)).await?;
+        let rows = self.all(query.push(" ORDER BY e.id LIMIT ").value(page).on_postgres(lock::FREE_EVENTS)).await?;
         rows.iter().map(|row| row.get("id").map(EventId)).collect()
     }
 

@@ -7,7 +7,7 @@ use lockstep_core::{ConnectionId, EventId, ObjectId, Ticket};
 use crate::db::Tx;
 use crate::error::StoreError;
 use crate::event::{EventOutcome, EventStatus};
-use crate::sql::{IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Row, sql};
+use crate::sql::{IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Row, lock, sql};
 
 const OPEN: &str = "SELECT o.object_id, e.id, e.taken_ticket FROM event_object o JOIN event e ON e.id = o.event_id
     WHERE o.outcome IS NULL AND o.connection_id = ";
@@ -75,7 +75,9 @@ impl Tx {
         connection: ConnectionId,
         objects: impl Iterator<Item = ObjectId>,
     ) -> Result<BTreeMap<ObjectId, Vec<(EventId, Ticket)>>, StoreError> {
-        let query = sql(OPEN).value(connection).push(" AND o.object_id IN ").list(objects).push(" ORDER BY e.id");
+        let query = sql(OPEN).value(connection).push(" AND o.object_id IN ").list(objects);
+        // The events are locked: of two workers who settle the last two of one event's objects the later sees both.
+        let query = query.push(" ORDER BY e.id").on_postgres(lock::ROWS);
         let mut open: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for row in self.all(query).await? {
             let event = (EventId(row.get("id")?), Ticket(row.get("taken_ticket")?));

@@ -11,8 +11,8 @@ use crate::db::Tx;
 use crate::due::mark::{HintedObject, MarkDue};
 use crate::due::{DueClaim, DueKind, DueReason};
 use crate::error::StoreError;
-use crate::mirror::MergedReads;
 use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
+use crate::taking::scope::scope_lock;
 
 const MISSING: &str = "SELECT user_id FROM membership
     WHERE connection_id = $1 AND group_id = $2 AND present AND ticket < $3 ORDER BY user_id";
@@ -58,14 +58,18 @@ impl Tx {
             });
             self.run(insert.rows(rows).push(NESTED)).await?;
         }
-        self.look_at_seen(connection, page).await?;
+        // In the order of their ids, as all who lock people do (G-08).
+        let mut users: Vec<_> = page.users.iter().collect();
+        users.sort_by_key(|(id, _)| *id);
         // A statement's worth at a time: what is compared is held several times over.
-        for some in page.users.chunks(ROWS_PER_STATEMENT) {
+        let mut merged = BTreeMap::new();
+        for some in users.chunks(ROWS_PER_STATEMENT) {
             let reads: Vec<PersonRead> = some.iter().map(|(id, profile)| listed(page, *id, profile.as_ref())).collect();
-            let MergedReads { merged, .. } = self.merge_reads(connection, &reads).await?;
-            self.look_at_differing(connection, &merged).await?;
+            merged.extend(self.merge_reads(connection, &reads).await?.merged);
         }
-        Ok(())
+        // After the people: whoever decides about them locks them first and their due rows last.
+        self.look_at_seen(connection, page).await?;
+        self.look_at_differing(connection, &merged).await
     }
 
     /// Where a listing says something else than a read by id, nothing of it is taken: a new read by id tells (G-08).
@@ -91,7 +95,9 @@ impl Tx {
     }
 
     /// Somebody whose hint was passed by as out of scope comes into scope: the hint counts after all.
+    /// No hint is being taken meanwhile: it would find them out of scope still, and note them as seen too late for us.
     async fn look_at_seen(&mut self, connection: &Connection, page: &ListedPage) -> Result<(), StoreError> {
+        self.lock_name(scope_lock(connection.id)).await?;
         for chunk in page.users.chunks(IDS_PER_STATEMENT) {
             let ids = || chunk.iter().map(|(id, _)| *id);
             let seen = sql("SELECT object_id FROM seen WHERE connection_id = ").value(connection.id);

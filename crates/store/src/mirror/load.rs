@@ -44,6 +44,7 @@ impl Reader<'_> {
                 in_deleted_items, membership_ticket, membership_read_at, loss_read_at, loss_rules_version, regain_read_at,
                 decided_version FROM directory_user WHERE connection_id = ");
             let query = query.value(connection).push(" AND user_id IN ").list(chunk.iter().copied());
+            let query = self.locked(query, " ORDER BY user_id");
             for row in self.all(query).await? {
                 let read = mirror_row_from(&row)?;
                 rows.insert(read.user.id, read);
@@ -83,9 +84,9 @@ impl Reader<'_> {
         let moving =
             people.iter().filter_map(|(row, _)| row.user.profile.present().map(|profile| (row.user.id, profile)));
         let moving: BTreeMap<ObjectId, &Profile> = moving.collect();
-        let mut by_email = self.holders(&connection.realm, KeyColumn::Email, &emails).await?;
+        let mut by_email = self.holders(connection, KeyColumn::Email, &emails).await?;
         by_email.retain(|_, holder| !gives_up_address(holder, &moving));
-        let mut by_username = self.holders(&connection.realm, KeyColumn::Username, &usernames).await?;
+        let mut by_username = self.holders(connection, KeyColumn::Username, &usernames).await?;
         by_username.retain(|_, holder| !gives_up_username(holder, &moving, &connection.settings));
         let mut candidates = BTreeMap::new();
         for (user, record, keys) in keys {

@@ -1,6 +1,6 @@
 //! Writing what a merge changed, many people at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::mirror::{Edge, MirroredUser, ProfileFacet};
 use lockstep_core::{ConnectionId, ObjectId, Timestamp};
@@ -8,10 +8,13 @@ use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 use crate::db::Tx;
 use crate::error::StoreError;
 use crate::mirror::load::{MirrorRow, source_word};
-use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
+use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
 
 const INSERT_USERS: &str = "INSERT INTO directory_user (connection_id, user_id, profile_state, profile, profile_source,
     profile_ticket, profile_read_at, missing_since, in_deleted_items, membership_ticket, membership_read_at, created_at) VALUES ";
+
+const ENTER_USERS: &str = "INSERT INTO directory_user (connection_id, user_id, profile_state, created_at) VALUES ";
+const ENTERED: &str = " ON CONFLICT (connection_id, user_id) DO NOTHING RETURNING user_id";
 
 // The core has compared the tickets already; this is the assertion of G-08 that no smaller ticket is ever written.
 const MERGE_USERS: &str = " ON CONFLICT (connection_id, user_id) DO UPDATE SET profile_state = excluded.profile_state,
@@ -70,6 +73,45 @@ impl Tx {
 }
 
 /// An id nobody knew, and that Graph does not know either, leaves no trace (TH-08).
+impl Tx {
+    /// Locks these people, sorted by id, until the transaction ends (G-08). There is no row to lock of somebody unknown, so
+    /// one is inserted; gives those. SQLite has one writer at a time and locks nobody.
+    pub(crate) async fn lock_people(
+        &mut self,
+        connection: ConnectionId,
+        sorted: &[ObjectId],
+    ) -> Result<BTreeSet<ObjectId>, StoreError> {
+        let mut entered = BTreeSet::new();
+        if !self.has_company() {
+            return Ok(entered);
+        }
+        let now = self.now();
+        for chunk in sorted.chunks(ROWS_PER_STATEMENT) {
+            let rows = chunk.iter().map(|id| vec![connection.into(), (*id).into(), "unknown".into(), now.into()]);
+            for row in self.all(sql(ENTER_USERS).rows(rows).push(ENTERED)).await? {
+                entered.insert(ObjectId(row.get("user_id")?));
+            }
+        }
+        Ok(entered)
+    }
+
+    /// Whoever was entered only to be locked, and turned out not worth keeping, goes again.
+    pub(crate) async fn forget_unkept(
+        &mut self,
+        connection: ConnectionId,
+        entered: &BTreeSet<ObjectId>,
+        after: &BTreeMap<ObjectId, MirrorRow>,
+    ) -> Result<(), StoreError> {
+        let unkept = |id: &&ObjectId| after.get(id).is_none_or(|row| !is_worth_keeping(&row.user));
+        let unkept: Vec<ObjectId> = entered.iter().filter(unkept).copied().collect();
+        for chunk in unkept.chunks(IDS_PER_STATEMENT) {
+            let forget = sql("DELETE FROM directory_user WHERE connection_id = ").value(connection);
+            self.run(forget.push(" AND user_id IN ").list(chunk.iter().copied())).await?;
+        }
+        Ok(())
+    }
+}
+
 fn is_worth_keeping(user: &MirroredUser) -> bool {
     !matches!(user.profile, ProfileFacet::Missing { last: None, in_deleted_items: false, .. })
         || !user.membership.edges.is_empty()

@@ -40,10 +40,16 @@ impl Scope {
     }
 }
 
+/// Shared by those who judge hints by the scope; taken by whoever brings people into it.
+pub(crate) fn scope_lock(connection: ConnectionId) -> String {
+    format!("scope of {connection}")
+}
+
 impl Tx {
     pub(crate) async fn scope_of(&mut self, messages: &[HintMessage]) -> Result<Scope, StoreError> {
         let mut scope = Scope::default();
         for (connection, ids) in named_ids(messages) {
+            self.share_name(scope_lock(connection)).await?;
             let ids: Vec<ObjectId> = ids.into_iter().collect();
             for chunk in ids.chunks(IDS_PER_STATEMENT) {
                 self.learn(&mut scope, connection, chunk).await?;
@@ -59,6 +65,7 @@ impl Tx {
         ids: &BTreeSet<ObjectId>,
     ) -> Result<Scope, StoreError> {
         let mut scope = Scope::default();
+        self.share_name(scope_lock(connection)).await?;
         let ids: Vec<ObjectId> = ids.iter().copied().collect();
         for chunk in ids.chunks(IDS_PER_STATEMENT) {
             self.learn(&mut scope, connection, chunk).await?;

@@ -5,7 +5,7 @@ use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 use crate::db::{Store, Tx};
 use crate::error::StoreError;
 use crate::sql::sql;
-use crate::task::TaskKind;
+use crate::task::{TaskKind, tasks_lock};
 
 const LOOKUP_OPEN: &str = "SELECT id FROM task WHERE connection_id = $1 AND kind = $2 AND state = 'due' LIMIT 1";
 const ASKED_SINCE: &str = "SELECT id FROM task WHERE connection_id = $1 AND kind = $2 AND created_at > $3 LIMIT 1";
@@ -61,6 +61,7 @@ impl Tx {
     /// # Errors
     /// When the database cannot be written.
     pub async fn owe_relists(&mut self, connection: ConnectionId, group: Option<ObjectId>) -> Result<(), StoreError> {
+        self.lock_name(tasks_lock(connection)).await?;
         for span in self.timing().relist {
             let due_at = self.now() + span;
             let owed = sql(RELIST_OWED).bind(connection).bind(group);

@@ -218,7 +218,7 @@ impl Store {
             .and("c.name = ", filter.name)
             .and("c.id < ", filter.after)
             .page(" ORDER BY c.id DESC", filter.limit);
-        self.all("listing connections", query)
+        self.shown("listing connections", query)
             .await?
             .iter()
             .map(|row| ConnectionView::from_row(row, now, self.timing().t_missed))

@@ -222,7 +222,7 @@ impl Store {
                 .value(object)
                 .push("))");
         }
-        let rows = self.all("listing events", query.page(" ORDER BY e.id DESC", filter.limit)).await?;
+        let rows = self.shown("listing events", query.page(" ORDER BY e.id DESC", filter.limit)).await?;
         rows.iter().map(EventView::from_row).collect()
     }
 
@@ -231,7 +231,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn lookup_event(&self, id: EventId) -> Result<Option<EventView>, StoreError> {
-        let row = self.one("looking up an event", sql(EVENTS).and("e.id = ", Some(id))).await?;
+        let row = self.shown_one("looking up an event", sql(EVENTS).and("e.id = ", Some(id))).await?;
         row.as_ref().map(EventView::from_row).transpose()
     }
 
@@ -243,7 +243,7 @@ impl Store {
         let mut events = Vec::new();
         for chunk in ids.chunks(IDS_PER_STATEMENT) {
             let query = sql(EVENTS).push(" AND e.id IN ").list(chunk.iter().copied()).push(" ORDER BY e.id");
-            let rows = self.all("looking up events", query).await?;
+            let rows = self.shown("looking up events", query).await?;
             events.extend(rows.iter().map(EventView::from_row).collect::<Result<Vec<_>, _>>()?);
         }
         Ok(events)
@@ -258,7 +258,7 @@ impl Store {
             .push("before (id, replay_of) AS (SELECT id, replay_of FROM event WHERE id = ")
             .value(id);
         let query = query.push(CHAIN).push(EVENTS).push(" AND e.id IN (SELECT id FROM chain) ORDER BY e.id");
-        self.all("looking up the replays of an event", query).await?.iter().map(EventView::from_row).collect()
+        self.shown("looking up the replays of an event", query).await?.iter().map(EventView::from_row).collect()
     }
 
     /// How many of a connection's events stand where (G-05).
@@ -267,7 +267,7 @@ impl Store {
     /// When the database cannot be read.
     pub async fn ledger(&self, connection: ConnectionId) -> Result<EventSums, StoreError> {
         let mut sums = EventSums::default();
-        for row in self.all("summing up events", sql(SUMS).bind(connection)).await? {
+        for row in self.shown("summing up events", sql(SUMS).bind(connection)).await? {
             let status = row.word("event", "status", meaning)?;
             let events: i64 = row.get("events")?;
             sums.count(status, events.unsigned_abs());

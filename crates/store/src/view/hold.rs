@@ -126,7 +126,7 @@ impl Store {
     }
 
     async fn holds(&self, operation: &'static str, query: Sql) -> Result<Vec<HoldView>, StoreError> {
-        let rows = self.all(operation, query).await?;
+        let rows = self.shown(operation, query).await?;
         let ids = rows.iter().map(|row| row.get("id").map(HoldId)).collect::<Result<Vec<_>, _>>()?;
         let mut people = self.held_people(&ids).await?;
         rows.iter().map(|row| HoldView::from_row(row, &mut people)).collect()
@@ -136,7 +136,7 @@ impl Store {
         let mut people: BTreeMap<HoldId, Vec<HeldPerson>> = BTreeMap::new();
         for some in holds.chunks(IDS_PER_STATEMENT) {
             let query = sql(PEOPLE).list(some.iter().copied()).push(" ORDER BY hold_id, record_id");
-            for row in self.all("listing held people", query).await? {
+            for row in self.shown("listing held people", query).await? {
                 let person =
                     HeldPerson { record: RecordId(row.get("record_id")?), cause: row.json("hold_person", "cause")? };
                 people.entry(HoldId(row.get("hold_id")?)).or_default().push(person);

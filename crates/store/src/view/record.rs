@@ -193,12 +193,12 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn record_history(&self, record: RecordId) -> Result<Vec<HistoryView>, StoreError> {
-        let rows = self.all("reading a record's history", sql(HISTORY).bind(record)).await?;
+        let rows = self.shown("reading a record's history", sql(HISTORY).bind(record)).await?;
         rows.iter().map(HistoryView::from_row).collect()
     }
 
     async fn records(&self, operation: &'static str, query: Sql) -> Result<Vec<RecordView>, StoreError> {
-        self.all(operation, query).await?.iter().map(RecordView::from_row).collect()
+        self.shown(operation, query).await?.iter().map(RecordView::from_row).collect()
     }
 }
 

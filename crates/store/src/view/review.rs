@@ -115,6 +115,6 @@ impl Store {
     }
 
     async fn reviews(&self, operation: &'static str, query: Sql) -> Result<Vec<ReviewView>, StoreError> {
-        self.all(operation, query).await?.iter().map(ReviewView::from_row).collect()
+        self.shown(operation, query).await?.iter().map(ReviewView::from_row).collect()
     }
 }

@@ -83,7 +83,7 @@ impl Store {
             .and("s.id < ", filter.after)
             .page(" ORDER BY s.id DESC", filter.limit);
         let (lifetime, now) = (self.timing().sub_lifetime, self.now());
-        let rows = self.all("listing subscriptions", query).await?;
+        let rows = self.shown("listing subscriptions", query).await?;
         rows.iter().map(|row| SubscriptionView::from_row(row, lifetime, now)).collect()
     }
 }

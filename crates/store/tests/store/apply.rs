@@ -213,7 +213,7 @@ async fn in_staff_then_unlinked(world: &World) -> lockstep_core::RecordId {
 async fn g_24_nothing_the_directory_says_changes_root() {
     let world = in_staff(&[1]).await;
     let before = world.record(1).await;
-    world.change("UPDATE record SET root = 1").await;
+    world.change("UPDATE record SET root = TRUE").await;
     let read = world.read(1, "other@example.org", false, &[]).await;
     let applied = world.sync(&[read]).await.unwrap();
     assert_eq!(applied.per_person, [PersonOutcome::Unchanged]);

@@ -6,16 +6,20 @@ use lockstep_store::view::audit::AuditFilter;
 use lockstep_store::{AuditBreak, AuditFault, AuditHash, Lease, SealLook, StoreError};
 use uuid::Uuid;
 
+use crate::store_place::on_postgres;
 use crate::world::{World, mail};
 
 const LONG: Duration = Duration::from_secs(3600);
 /// What somebody with the right to do so does first.
-const UNLOCK: [&str; 4] = [
-    "DROP TRIGGER audit_stays",
-    "DROP TRIGGER audit_is_kept",
-    "DROP TRIGGER audit_seal_stays",
-    "DROP TRIGGER audit_seal_is_kept",
+const UNLOCK: [(&str, &str); 4] = [
+    ("audit_stays", "audit"),
+    ("audit_is_kept", "audit"),
+    ("audit_seal_stays", "audit_seal"),
+    ("audit_seal_is_kept", "audit_seal"),
 ];
+/// An entry like another one, with the id given.
+const COPY_ONE: &str = "INSERT INTO audit SELECT $1, at, connection_id, actor, action, object_kind, object_id, detail
+    FROM audit LIMIT 1";
 const ENTRIES: &str = "SELECT count(*) FROM audit";
 const SEALS: &str = "SELECT count(*) FROM audit_seal";
 
@@ -40,8 +44,9 @@ async fn sealed() -> World {
 
 async fn unlocked() -> World {
     let world = sealed().await;
-    for statement in UNLOCK {
-        world.change(statement).await;
+    for (trigger, table) in UNLOCK {
+        let on = if on_postgres() { format!(" ON {table}") } else { String::new() };
+        world.change(made(format!("DROP TRIGGER {trigger}{on}"))).await;
     }
     world
 }
@@ -118,7 +123,10 @@ async fn g_28_change_removal_and_reordering_are_found_at_their_place() {
     let tamperings: [(&[&str], AuditFault); 6] = [
         (&["UPDATE audit SET actor = 'sync2' WHERE id = {}"], AuditFault::Altered),
         (&["UPDATE audit SET detail = '{\"a\": 1}' WHERE id = {}"], AuditFault::Altered),
-        (&["UPDATE audit_seal SET hash = zeroblob(32) WHERE position = 3"], AuditFault::Altered),
+        (
+            &["UPDATE audit_seal SET hash = (SELECT hash FROM audit_seal WHERE position = 1) WHERE position = 3"],
+            AuditFault::Altered,
+        ),
         (&["DELETE FROM audit WHERE id = {}"], AuditFault::EntryMissing),
         (&["DELETE FROM audit WHERE id = {}", "DELETE FROM audit_seal WHERE position = 3"], AuditFault::SealMissing),
         (
@@ -145,12 +153,7 @@ async fn g_28_change_removal_and_reordering_are_found_at_their_place() {
 async fn g_28_an_entry_written_into_the_past_is_found_and_never_sealed() {
     let world = sealed().await;
     let old = Uuid::parse_str("01900000-0000-7000-8000-000000000001").unwrap();
-    world
-        .change(
-            "INSERT INTO audit SELECT x'01900000000070008000000000000001', at, connection_id, actor, action, object_kind,
-             object_id, detail FROM audit LIMIT 1",
-        )
-        .await;
+    world.place.change(COPY_ONE, &[old]).await.unwrap();
     assert_eq!(seal(&world).await, 0);
     let check = world.store.verify_audit(None).await.unwrap();
     assert_eq!(check.broken, Some(AuditBreak { fault: AuditFault::Inserted, position: None, entry: Some(old) }));
@@ -163,13 +166,7 @@ async fn g_28_an_entry_of_a_clock_that_is_behind_is_sealed_all_the_same() {
     let newest =
         world.store.list_audit(&AuditFilter { limit: 1, ..AuditFilter::default() }).await.unwrap().remove(0).id;
     let behind = (newest.as_u128() >> 80) - 8 * 60 * 1_000;
-    world
-        .change(made(format!(
-            "INSERT INTO audit SELECT x'{:032x}', at, connection_id, actor, action, object_kind, object_id, detail
-             FROM audit LIMIT 1",
-            behind << 80
-        )))
-        .await;
+    world.place.change(COPY_ONE, &[Uuid::from_u128(behind << 80)]).await.unwrap();
     assert_eq!(world.store.seal_audit(lease(&world).await, SealLook::Near).await.unwrap().entries, 0);
     assert_eq!(world.store.verify_audit(None).await.unwrap().unsealed, 1);
     assert_eq!(seal(&world).await, 1);
@@ -230,11 +227,12 @@ async fn fa_20_one_holds_the_lease_and_each_change_of_holder_raises_the_fence() 
 async fn r_4_entries_of_one_record_are_found_among_many_others() {
     let world = sealed().await;
     let record = world.record(3).await.id;
+    let id = if on_postgres() { "('ff' || lpad(to_hex(i), 30, '0'))::uuid" } else { "unhex(printf('ff%030x', i))" };
     world
-        .change(
+        .change(made(format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40100)
-             INSERT INTO audit SELECT unhex(printf('ff%030x', i)), 0, NULL, 'cli', 'test', 'test', 'x', '{}' FROM n",
-        )
+             INSERT INTO audit SELECT {id}, 0, NULL, 'cli', 'test', 'test', 'x', '{{}}' FROM n",
+        )))
         .await;
     let filter = AuditFilter { record: Some(record), ..AuditFilter::default() };
     let found = world.store.list_audit(&filter).await.unwrap();

@@ -1,15 +1,21 @@
 //! The store's promises, each against a real SQLite file in a folder of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "../../../testkit/src/store_place.rs"] // the test kit stands above the store
+#[allow(dead_code)] // each uses a part of it
+mod store_place;
+
 mod apply;
 mod audit;
 mod brake;
+mod company;
 mod connection;
 mod delta;
 mod due;
 mod event;
 mod mirror;
 mod opening;
+mod postgres;
 mod replay;
 mod subscription;
 mod sweep;

@@ -1,7 +1,6 @@
 //! A store in a temporary folder, a clock moved by hand, one connection with one rule, and people to read.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -21,8 +20,9 @@ use lockstep_store::{
 };
 use secrecy::SecretString;
 use serde_json::json;
-use sqlx::Connection as _;
 use uuid::Uuid;
+
+use crate::store_place::{StorePlace, on_postgres};
 
 pub const START: i64 = 1_800_000_000_000_000;
 pub const CLIENT_SECRET: &str = "canary-client-secret-7Qz";
@@ -32,13 +32,14 @@ pub struct World {
     pub connection: Connection,
     pub staff: ObjectId,
     pub folder: tempfile::TempDir,
+    pub place: StorePlace,
     clock: Arc<AtomicI64>,
 }
 
-pub fn config(folder: &tempfile::TempDir, clock: &Arc<AtomicI64>) -> StoreConfig {
+pub fn config(place: &StorePlace, folder: &tempfile::TempDir, clock: &Arc<AtomicI64>) -> StoreConfig {
     let micros = Arc::clone(clock);
     StoreConfig {
-        url: format!("sqlite://{}", folder.path().join("lockstep.db").display()),
+        url: place.url().to_owned(),
         key_file: folder.path().join("key"),
         clock: Clock::following(Arc::new(move || micros.load(Ordering::SeqCst))),
         timing: Timing::default(),
@@ -87,10 +88,11 @@ impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(AtomicI64::new(START));
-        let store = Store::open(config(&folder, &clock)).await.unwrap();
+        let place = StorePlace::new(folder.path()).await;
+        let store = Store::open(config(&place, &folder, &clock)).await.unwrap();
         let connection = store.add_connection(new_connection("contoso")).await.unwrap();
         let staff = ObjectId(Uuid::new_v4());
-        let mut world = Self { store, connection, staff, folder, clock };
+        let mut world = Self { store, connection, staff, folder, place, clock };
         world.set_rules(vec![rule(staff, 10, "staff")]).await;
         world.store.note_connection_ok(world.connection.id).await.unwrap();
         world.finish_first_sync().await;
@@ -114,9 +116,9 @@ impl World {
         self.connection = self.store.lookup_connection(self.connection.id).await.unwrap().unwrap();
     }
 
-    /// The same files, opened once more: what another process sees.
+    /// The same store, opened once more: what another process sees.
     pub async fn another_process(&self) -> Store {
-        Store::open(config(&self.folder, &self.clock)).await.unwrap()
+        Store::open(config(&self.place, &self.folder, &self.clock)).await.unwrap()
     }
 
     pub fn wait(&self, span: Duration) {
@@ -198,32 +200,35 @@ impl World {
         self.person(n).await.record.expect("a linked record")
     }
 
-    /// One number straight from the file.
-    pub async fn number(&self, query: &'static str) -> i64 {
-        let url = format!("sqlite://{}", self.folder.path().join("lockstep.db").display());
-        let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        sqlx::query_scalar(query).fetch_one(&mut db).await.unwrap()
+    /// One number straight from the database.
+    pub async fn number(&self, query: &str) -> i64 {
+        self.place.number(query).await
     }
 
-    pub async fn text(&self, query: &'static str) -> String {
-        let url = format!("sqlite://{}", self.folder.path().join("lockstep.db").display());
-        let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        sqlx::query_scalar(query).fetch_one(&mut db).await.unwrap()
+    pub async fn text(&self, query: &str) -> String {
+        self.texts(query).await.remove(0)
     }
 
-    /// Something done to the file behind the store's back.
-    pub async fn change(&self, statement: &'static str) {
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        self.place.texts(query).await
+    }
+
+    /// Something done to the database behind the store's back.
+    pub async fn change(&self, statement: &str) {
         self.try_change(statement).await.unwrap();
     }
 
-    pub async fn try_change(&self, statement: &'static str) -> Result<(), sqlx::Error> {
-        let url = format!("sqlite://{}", self.folder.path().join("lockstep.db").display());
-        let mut db = sqlx::SqliteConnection::connect(&url).await?;
-        sqlx::query(statement).execute(&mut db).await.map(|_| ())
+    pub async fn try_change(&self, statement: &str) -> Result<(), sqlx::Error> {
+        self.place.change(statement, &[]).await
     }
 
-    pub fn files(&self) -> Vec<PathBuf> {
-        std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+    /// All that somebody has who takes the store without its key.
+    pub async fn dump(&self) -> Vec<u8> {
+        if on_postgres() {
+            return self.place.dump().await.into_bytes();
+        }
+        let files = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        files.flat_map(|file| std::fs::read(file).unwrap()).collect()
     }
 
     pub fn message(&self, subjects: Vec<Subject>) -> HintMessage {

@@ -145,7 +145,7 @@ async fn a_rule_is_shown_as_in_the_file_with_its_group_and_its_people() {
     world.with_ada().await;
     world
         .put(
-            "INSERT INTO membership (connection_id, user_id, group_id, ticket, present) VALUES ($1, $2, $3, 1, 1)",
+            "INSERT INTO membership (connection_id, user_id, group_id, ticket, present) VALUES ($1, $2, $3, 1, TRUE)",
             &[world.connection.id.0, Uuid::from_u128(0xb2), BARRED],
         )
         .await;

@@ -10,8 +10,9 @@ use lockstep_store::import::{ImportOutcome, ImportedRecord};
 use lockstep_store::{Clock, Connection, NewConnection, NewCredential, Store, StoreConfig};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::SqlitePool;
 use uuid::Uuid;
+
+use crate::store_place::StorePlace;
 
 /// 2026-01-01T00:00:00Z.
 pub const START: i64 = 1_767_225_600_000_000;
@@ -26,7 +27,7 @@ pub const ADA: Uuid = Uuid::from_u128(0xb1);
 pub struct World {
     pub store: Store,
     pub connection: Connection,
-    pub rows: SqlitePool,
+    place: StorePlace,
     pub now: Arc<AtomicI64>,
     _folder: tempfile::TempDir,
 }
@@ -36,9 +37,9 @@ impl World {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let now = Arc::new(AtomicI64::new(START));
         let hands = Arc::clone(&now);
-        let url = format!("sqlite://{}", folder.path().join("lockstep.db").display());
+        let place = StorePlace::new(folder.path()).await;
         let store = Store::open(StoreConfig {
-            url: url.clone(),
+            url: place.url().to_owned(),
             key_file: folder.path().join("key"),
             clock: Clock::following(Arc::new(move || hands.load(Ordering::SeqCst))),
             timing: Timing::default(),
@@ -46,20 +47,15 @@ impl World {
         .await
         .expect("a new store");
         let connection = store.add_connection(contoso()).await.expect("a new connection");
-        let rows = SqlitePool::connect(&url).await.expect("the store's file");
-        Self { store, connection, rows, now, _folder: folder }
+        Self { store, connection, place, now, _folder: folder }
     }
 
-    pub async fn put(&self, statement: &'static str, ids: &[Uuid]) {
-        let mut query = sqlx::query(statement);
-        for id in ids {
-            query = query.bind(*id);
-        }
-        query.execute(&self.rows).await.expect("a row");
+    pub async fn put(&self, statement: &str, ids: &[Uuid]) {
+        self.place.change(statement, ids).await.expect("a row");
     }
 
-    pub async fn count(&self, statement: &'static str) -> i64 {
-        sqlx::query_scalar(statement).fetch_one(&self.rows).await.expect("a count")
+    pub async fn count(&self, statement: &str) -> i64 {
+        self.place.number(statement).await
     }
 
     pub async fn import(&self, file: &str) -> ImportOutcome {
@@ -75,15 +71,15 @@ impl World {
         self.put(INSERT_RECORD, &[id, c, ADA, STAFF]).await;
         self.put(INSERT_USER, &[c, ADA]).await;
         for (group, name) in [(STAFF, "Staff"), (INTERNS, "Interns")] {
-            let insert = sqlx::query(
+            let insert = format!(
                 "INSERT INTO directory_group (connection_id, group_id, name, state, ticket, read_at)
-                 VALUES ($1, $2, $3, 'present', 1, 1)",
+                 VALUES ($1, $2, '{name}', 'present', 1, 1)",
             );
-            insert.bind(c).bind(group).bind(name).execute(&self.rows).await.expect("a group");
+            self.put(&insert, &[c, group]).await;
         }
         self.put(
             "INSERT INTO membership (connection_id, user_id, group_id, ticket, direct, present)
-             VALUES ($1, $2, $3, 1, 0, 1), ($1, $2, $4, 1, 1, 1)",
+             VALUES ($1, $2, $3, 1, FALSE, TRUE), ($1, $2, $4, 1, TRUE, TRUE)",
             &[c, ADA, STAFF, INTERNS],
         )
         .await;
@@ -94,10 +90,10 @@ impl World {
 
 pub const INSERT_RULE: &str =
     "INSERT INTO rule (connection_id, group_id, rule_order, kind, permissions, nested, exclude, group_name)
-    VALUES ($1, $2, 10, 'employee', '[\"tickets\"]', 1, 0, 'Staff')";
+    VALUES ($1, $2, 10, 'employee', '[\"tickets\"]', TRUE, FALSE, 'Staff')";
 pub const INSERT_EXCLUDE: &str =
     "INSERT INTO rule (connection_id, group_id, rule_order, kind, permissions, nested, exclude, group_name)
-    VALUES ($1, $2, 20, 'employee', '[]', 1, 1, 'Barred')";
+    VALUES ($1, $2, 20, 'employee', '[]', TRUE, TRUE, 'Barred')";
 pub const INSERT_RECORD: &str = "INSERT INTO record (id, connection_id, realm, kind, status, reasons, permissions, email, email_key,
     fields, entra_id, rule_group_id, created_at, updated_at)
     VALUES ($1, $2, 'contoso', 'employee', 'active', '[]', '[\"tickets\"]', 'Ada@contoso.example', 'ada@contoso.example',
@@ -121,9 +117,9 @@ pub const INSERT_REVIEW: &str =
     VALUES ($1, $2, 'link', $3, '[]', '[\"link\",\"keep_apart\"]', 'two records', 'open', 1)";
 pub const INSERT_PENDING: &str =
     "INSERT INTO subscription (id, connection_id, resource, status, client_state_mac, created_at)
-    VALUES ($1, $2, 'users', 'pending', x'00', 1)";
+    SELECT $1, id, 'users', 'pending', path_token_mac, 1 FROM connection WHERE id = $2";
 pub const INSERT_SUBSCRIBED: &str = "INSERT INTO subscription (id, connection_id, resource, status, graph_id, client_state_mac,
-    created_at, expires_at, renew_at) VALUES ($1, $2, 'groups', 'active', $3, x'00', 1, 1767398400000000, 1767312000000000)";
+    created_at, expires_at, renew_at) SELECT $1, id, 'groups', 'active', $3, path_token_mac, 1, 1767398400000000, 1767312000000000 FROM connection WHERE id = $2";
 
 pub fn contoso() -> NewConnection {
     NewConnection {

@@ -1,0 +1,140 @@
+//! SQLite: one file, one writer at a time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::error::StoreError;
+
+/// How long a statement waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a read waits for a free connection.
+const POOL_WAIT: Duration = Duration::from_secs(10);
+const READ_CONNECTIONS: u32 = 4;
+/// Two processes that start at once may meet in the migrations; the second one finds them done.
+const MIGRATION_TRIES: u32 = 20;
+
+/// One file.
+pub(crate) struct Lite {
+    /// One connection, `synchronous=FULL`.
+    pub(super) write: SqlitePool,
+    /// Readers never wait for the writer (WAL).
+    pub(super) read: SqlitePool,
+    /// Draws tickets and takes leases with `synchronous=NORMAL`: a ticket must be committed before each request to
+    /// Graph, and an fsync each would be most of its cost. The page cache keeps it through kill -9. A power loss can
+    /// only lose tickets that no applied snapshot carries, because the commit of a snapshot is FULL and syncs the
+    /// whole log, the ticket's frames before it included.
+    pub(super) ticket: SqlitePool,
+    /// Whose turn it is to write in this process: waiting here is fair and wakes at once, whereas SQLite's own
+    /// busy handler sleeps up to 100 ms at a time.
+    turn: Arc<Mutex<()>>,
+}
+
+/// A transaction, and the turn to write that it has.
+pub(super) struct LiteTx {
+    pub(super) tx: Transaction<'static, Sqlite>,
+    // Dropped last: the next writer starts after the rollback of this one was queued.
+    pub(super) _turn: OwnedMutexGuard<()>,
+}
+
+impl Lite {
+    /// Makes folder and file when they are missing, and brings the schema up to date.
+    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
+        make_parent(path)?;
+        let write = connect(path, 1, SqliteSynchronous::Full).await?;
+        migrate(&write).await?;
+        Ok(Self {
+            write,
+            read: connect(path, READ_CONNECTIONS, SqliteSynchronous::Full).await?,
+            ticket: connect(path, 1, SqliteSynchronous::Normal).await?,
+            turn: Arc::new(Mutex::new(())),
+        })
+    }
+
+    pub(super) async fn close(&self) {
+        self.ticket.close().await;
+        self.read.close().await;
+        self.write.close().await;
+    }
+
+    pub(super) async fn begin(&self, name: &'static str) -> Result<LiteTx, StoreError> {
+        self.begin_on(&self.write, name).await
+    }
+
+    pub(super) async fn begin_lease(&self, name: &'static str) -> Result<LiteTx, StoreError> {
+        self.begin_on(&self.ticket, name).await
+    }
+
+    async fn begin_on(&self, pool: &SqlitePool, name: &'static str) -> Result<LiteTx, StoreError> {
+        let turn = self.take_turn(name).await?;
+        // A plain BEGIN that writes later cannot wait: it fails at once when somebody else wrote meanwhile.
+        let tx = pool.begin_with("BEGIN IMMEDIATE").await;
+        Ok(LiteTx { tx: tx.map_err(|source| StoreError::database(name, source))?, _turn: turn })
+    }
+
+    /// Bounded, so that a transaction held too long shows as an error of whoever waits for it.
+    pub(super) async fn take_turn(&self, operation: &'static str) -> Result<OwnedMutexGuard<()>, StoreError> {
+        tokio::time::timeout(BUSY_TIMEOUT, Arc::clone(&self.turn).lock_owned())
+            .await
+            .map_err(|_| StoreError::Database { operation, source: sqlx::Error::PoolTimedOut })
+    }
+}
+
+/// The file of a store URL.
+pub(super) fn path_of(url: &str) -> Result<PathBuf, StoreError> {
+    match url.strip_prefix("sqlite://") {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err(StoreError::refused(
+            "the store URL must be sqlite://PATH, for example sqlite://./lockstep-data/lockstep.db, \
+             or postgres://USER:PASSWORD@HOST/DATABASE",
+        )),
+    }
+}
+
+pub(super) fn make_parent(path: &Path) -> Result<(), StoreError> {
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    fs::create_dir_all(parent).map_err(|source| StoreError::File {
+        operation: "making the folder",
+        path: parent.to_owned(),
+        source,
+    })
+}
+
+async fn connect(path: &Path, connections: u32, synchronous: SqliteSynchronous) -> Result<SqlitePool, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true);
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(POOL_WAIT)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await
+        .map_err(|source| StoreError::database("opening the store", source))
+}
+
+async fn migrate(write: &SqlitePool) -> Result<(), StoreError> {
+    let migrations = sqlx::migrate!("../../migrations/sqlite");
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match migrations.run(write).await {
+            Ok(()) => return Ok(()),
+            Err(_) if tries < MIGRATION_TRIES => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(source) => return Err(StoreError::Migration { source: Box::new(source) }),
+        }
+    }
+}

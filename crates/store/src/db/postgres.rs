@@ -1,0 +1,211 @@
+//! PostgreSQL: many writers at once, kept apart by row locks (G-08); a role that row-level security binds (G-22).
+
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, Connection, Postgres, Transaction};
+
+use crate::clock::Clock;
+use crate::error::StoreError;
+use crate::sql::{Scope, Sql, sql};
+
+/// Connections of one process: its workers' transactions, its reads, its tickets.
+const CONNECTIONS: u32 = 16;
+/// FA-08: nothing waits longer than this for a connection of the pool; nor does a start wait long for a database that is down.
+const POOL_WAIT: Duration = Duration::from_secs(2);
+/// FA-08, for every session: a statement, a wait for a lock, a process that stopped inside a transaction.
+const TIMEOUTS: [(&str, &str); 3] =
+    [("statement_timeout", "5s"), ("lock_timeout", "2s"), ("idle_in_transaction_session_timeout", "5s")];
+/// A connection that lay idle for longer is asked whether it is still there: the database may have been restarted (FA-07).
+const ASK_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// How often the database is asked for its time.
+const CLOCK_READ_EVERY: Duration = Duration::from_secs(60);
+/// Grown texts are of bounded number, see `sql::render`.
+const PREPARED_STATEMENTS: usize = 400;
+
+const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+const UNDEFINED_TABLE: &str = "42P01";
+const BOUND_BY_POLICIES: &str =
+    "SELECT NOT (r.rolsuper OR r.rolbypassrls OR pg_has_role(current_user, c.relowner, 'MEMBER'))
+    FROM pg_roles r, pg_class c WHERE r.rolname = current_user AND c.oid = 'record'::regclass";
+const ENTER: &str = "SELECT set_config('lockstep.connection', $1, true), set_config('lockstep.realm', $2, true)";
+const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// Connects, and makes sure that the schema is there and the role is bound by row-level security.
+pub(super) async fn open(url: &str) -> Result<PgPool, StoreError> {
+    let options = options_of(url)?.statement_cache_capacity(PREPARED_STATEMENTS).options(TIMEOUTS);
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(POOL_WAIT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, idle| {
+            Box::pin(async move { Ok(idle.idle_for < ASK_AFTER_IDLE || connection.ping().await.is_ok()) })
+        })
+        .connect_with(options)
+        .await
+        .map_err(|source| StoreError::database("connecting to the database", source))?;
+    refuse_old_schema(&pool).await?;
+    refuse_unbound_role(&pool).await?;
+    Ok(pool)
+}
+
+pub(super) fn is_url(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// Never shows the URL: it holds a password.
+pub(super) fn options_of(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url).map_err(|_| {
+        StoreError::refused("the PostgreSQL URL cannot be read: it must be postgres://USER:PASSWORD@HOST/DATABASE")
+    })?;
+    Ok(options.application_name("lockstep"))
+}
+
+/// A newer schema is fine: two versions of the program run next to each other (G-29).
+async fn refuse_old_schema(pool: &PgPool) -> Result<(), StoreError> {
+    const OLD: &str = "the schema of the database is older than this program: run `lockstep migrate`";
+    let applied: Vec<i64> = match sqlx::query_scalar(APPLIED).fetch_all(pool).await {
+        Ok(applied) => applied,
+        Err(error) if error.as_database_error().is_some_and(|it| it.code().as_deref() == Some(UNDEFINED_TABLE)) => {
+            return Err(StoreError::refused(OLD));
+        }
+        Err(source) => return Err(StoreError::database("reading the schema's version", source)),
+    };
+    let migrations = super::migrations::postgres();
+    let lacks = migrations.iter().any(|migration| !applied.contains(&migration.version));
+    if lacks { Err(StoreError::refused(OLD)) } else { Ok(()) }
+}
+
+async fn refuse_unbound_role(pool: &PgPool) -> Result<(), StoreError> {
+    let bound: bool = sqlx::query_scalar(BOUND_BY_POLICIES)
+        .fetch_one(pool)
+        .await
+        .map_err(|source| StoreError::database("reading what the database role may do", source))?;
+    match bound {
+        true => Ok(()),
+        false => Err(StoreError::refused(
+            "the role in LOCKSTEP_STORE_URL owns the tables or passes by row-level security: make a role of its own \
+             (CREATE ROLE lockstep LOGIN PASSWORD …), put it into LOCKSTEP_STORE_URL, and run `lockstep migrate` with the \
+             owner in LOCKSTEP_MIGRATE_URL",
+        )),
+    }
+}
+
+/// Store time is the database's time, read now and once a minute: leases and due times of many machines agree (FA-26).
+pub(super) async fn follow_its_clock(pool: &PgPool, clock: &Clock) -> Result<(), StoreError> {
+    if !clock.is_the_machines() {
+        return Ok(());
+    }
+    read_clock(pool, clock).await.map_err(|source| StoreError::database("reading the database's clock", source))?;
+    let (pool, clock) = (pool.clone(), clock.clone());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = pool.close_event() => return,
+                () = tokio::time::sleep(CLOCK_READ_EVERY) => {}
+            }
+            // A database that is away is noticed by whoever works; the clock runs on by what it knew.
+            if let Err(error) = read_clock(&pool, &clock).await {
+                tracing::debug!(%error, "the database's clock was not read");
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn read_clock(pool: &PgPool, clock: &Clock) -> Result<(), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let asked = Instant::now();
+    let micros: i64 = sqlx::query_scalar(NOW).fetch_one(&mut *connection).await?;
+    clock.set(micros, asked, asked.elapsed());
+    Ok(())
+}
+
+/// The next value of the sequence (`CACHE 1`): a draw is not undone by a rollback and outlives a crash.
+pub(super) async fn draw_ticket(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT nextval('ticket_order')").fetch_one(pool).await
+}
+
+/// A query outside any transaction; one with a scope has a short one of its own.
+pub(super) async fn all(pool: &PgPool, query: Sql) -> Result<Vec<PgRow>, sqlx::Error> {
+    let Some(scope) = query.scope() else {
+        return query.for_postgres().fetch_all(pool).await;
+    };
+    let mut tx = PgTx::begin_with(pool, "BEGIN READ ONLY", scope).await?;
+    let rows = tx.all(query).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// A transaction, and whose rows it sees.
+pub(super) struct PgTx {
+    tx: Transaction<'static, Postgres>,
+    scope: Scope,
+    failed: bool,
+}
+
+impl PgTx {
+    /// Sees nobody's rows yet.
+    pub(super) async fn begin(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        Ok(Self { tx: pool.begin().await?, scope: Scope::default(), failed: false })
+    }
+
+    /// Sees all rows to its end.
+    pub(super) async fn begin_everywhere(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        Self::begin_with(pool, "BEGIN", Scope::everywhere()).await
+    }
+
+    async fn begin_with(pool: &PgPool, begin: &str, scope: Scope) -> Result<Self, sqlx::Error> {
+        // One round trip. A scope's ids are UUIDs: there is nothing in them to quote.
+        let begin = format!("{begin}; SET LOCAL lockstep.connection = '{}'", scope.connections());
+        let mut tx = Self { tx: pool.begin_with(AssertSqlSafe(begin)).await?, scope, failed: false };
+        if !tx.scope.realm().is_empty() {
+            tx.set_scope().await?;
+        }
+        Ok(tx)
+    }
+
+    pub(super) async fn run(&mut self, statement: Sql) -> Result<u64, sqlx::Error> {
+        self.enter(&statement).await?;
+        let done = statement.for_postgres().execute(&mut *self.tx).await;
+        self.note(done.map(|done| done.rows_affected()))
+    }
+
+    pub(super) async fn all(&mut self, query: Sql) -> Result<Vec<PgRow>, sqlx::Error> {
+        self.enter(&query).await?;
+        let rows = query.for_postgres().fetch_all(&mut *self.tx).await;
+        self.note(rows)
+    }
+
+    pub(super) async fn one(&mut self, query: Sql) -> Result<Option<PgRow>, sqlx::Error> {
+        self.enter(&query).await?;
+        let row = query.for_postgres().fetch_optional(&mut *self.tx).await;
+        self.note(row)
+    }
+
+    /// PostgreSQL answers the COMMIT of a transaction in which a statement failed with a rollback and no error.
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        if self.failed {
+            return Err(sqlx::Error::Protocol("a statement of this transaction failed: it was rolled back".to_owned()));
+        }
+        self.tx.commit().await
+    }
+
+    async fn enter(&mut self, statement: &Sql) -> Result<(), sqlx::Error> {
+        let Some(scope) = self.scope.change_for(statement) else { return Ok(()) };
+        self.scope = scope;
+        self.set_scope().await
+    }
+
+    async fn set_scope(&mut self) -> Result<(), sqlx::Error> {
+        let set = sql(ENTER).bind(self.scope.connections()).bind(self.scope.realm());
+        let done = set.for_postgres().execute(&mut *self.tx).await;
+        self.note(done.map(|_| ()))
+    }
+
+    fn note<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        self.failed |= done.is_err();
+        done
+    }
+}
