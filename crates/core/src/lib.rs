@@ -10,6 +10,7 @@ pub mod brake;
 pub mod desired;
 pub mod error;
 pub mod explain;
+pub mod expression;
 pub mod field;
 pub mod hint;
 pub mod id;

@@ -3,8 +3,11 @@
 mod access;
 mod attributes;
 mod brake;
+mod cel;
+mod dependencies;
 mod entry;
 mod explain;
+mod expressions;
 mod files;
 mod messages;
 mod mirror;
