@@ -29,6 +29,7 @@ pub mod settings;
 pub mod settle;
 pub mod timestamp;
 pub mod timing;
+pub mod trial;
 pub mod username;
 
 pub use error::ErrorClass;
