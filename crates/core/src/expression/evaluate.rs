@@ -100,16 +100,12 @@ impl<'a> Machine<'a> {
     }
 
     fn binary(&mut self, operator: Operator, left: &'a Node, right: &'a Node) -> Result<Value<'a>, Fault> {
-        let a = self.value(left)?;
-        match operator {
-            Operator::And if !a.flag()? => return Ok(Value::Flag(false)),
-            Operator::Or if a.flag()? => return Ok(Value::Flag(true)),
-            _ => {}
+        if let Operator::And | Operator::Or = operator {
+            return self.either(operator == Operator::Or, left, right).map(Value::Flag);
         }
-        let b = self.value(right)?;
+        let (a, b) = (self.value(left)?, self.value(right)?);
         self.pay(a.size() + b.size())?;
         let value = match operator {
-            Operator::And | Operator::Or => Value::Flag(b.flag()?),
             Operator::Equal => Value::Flag(same(a, b)),
             Operator::NotEqual => Value::Flag(!same(a, b)),
             Operator::In => {
@@ -121,11 +117,19 @@ impl<'a> Machine<'a> {
             Operator::Greater => Value::Flag(ordered(a, b)? == Ordering::Greater),
             Operator::GreaterEqual => Value::Flag(ordered(a, b)? != Ordering::Less),
             Operator::Add => add(a, b)?,
-            Operator::Subtract | Operator::Multiply | Operator::Divide | Operator::Modulo => {
-                Value::Number(count(operator, a.number()?, b.number()?)?)
-            }
+            _ => Value::Number(count(operator, a.number()?, b.number()?)?),
         };
         Ok(value)
+    }
+
+    /// As CEL has it: what decides alone decides, also beside a fault on its left.
+    fn either(&mut self, decides: bool, left: &'a Node, right: &'a Node) -> Result<bool, Fault> {
+        let left = self.value(left).and_then(|value| value.flag());
+        if left == Ok(decides) {
+            return Ok(decides);
+        }
+        let right = self.value(right)?.flag()?;
+        if right == decides { Ok(decides) } else { left }
     }
 
     fn call(&mut self, run: Run, arguments: &'a [Node]) -> Result<Value<'a>, Fault> {
@@ -166,23 +170,37 @@ impl<'a> Machine<'a> {
     }
 
     fn each(&mut self, each: Each, list: &'a Node, body: &'a Node) -> Result<Value<'a>, Fault> {
+        let items = self.value(list)?.list()?;
+        match each {
+            Each::Exists => return self.any(true, items, body).map(Value::Flag),
+            Each::All => return self.any(false, items, body).map(Value::Flag),
+            Each::Map | Each::Filter => {}
+        }
         let mut kept = Vec::new();
-        for item in self.value(list)?.list()? {
+        for item in items {
             self.item = item.clone();
             let value = self.value(body)?;
             match each {
                 Each::Map => kept.push(value.text()?),
-                Each::Filter if value.flag()? => kept.push(item),
-                Each::Exists if value.flag()? => return Ok(Value::Flag(true)),
-                Each::All if !value.flag()? => return Ok(Value::Flag(false)),
-                Each::Filter | Each::Exists | Each::All => {}
+                _ if value.flag()? => kept.push(item),
+                _ => {}
             }
         }
-        Ok(match each {
-            Each::Map | Each::Filter => Value::List(kept),
-            Each::Exists => Value::Flag(false),
-            Each::All => Value::Flag(true),
-        })
+        Ok(Value::List(kept))
+    }
+
+    /// `exists` is a row of `||`, `all` one of `&&`: see [`Self::either`].
+    fn any(&mut self, decides: bool, items: Vec<Cow<'a, str>>, body: &'a Node) -> Result<bool, Fault> {
+        let mut undecided = Ok(!decides);
+        for item in items {
+            self.item = item;
+            match self.value(body).and_then(|value| value.flag()) {
+                Ok(flag) if flag == decides => return Ok(decides),
+                Ok(_) => {}
+                Err(fault) => undecided = Err(fault),
+            }
+        }
+        undecided
     }
 }
 

@@ -86,6 +86,12 @@ fn cel_precedence_escapes_and_words() {
         ("null == '' && user.mobilePhone == null && !(user.mail == null)", json!(true)),
         ("true ? null : 'x'", Value::Null),
         ("['a', 'b'] + ['c'] == ['a', 'b', 'c']", json!(true)),
+        ("1 / 0 == 1 || true", json!(true)),
+        ("1 / 0 == 1 && false", json!(false)),
+        ("['', 'a'].exists(m, 1 / size(m) == 1) && !['', 'a'].all(m, 1 / size(m) == 2)", json!(true)),
+        ("before('a/b/c', '/') + after('a/b/c', '/') + before('a', '') + after('a', '')", json!("ab/ca")),
+        ("replace('aa', 'a', 'bb') + replace('a', '', 'x') + join(split('a,b', ''), '-')", json!("bbbbaa,b")),
+        ("substring('aébc', 1, 3) + substring('abc', 2, 99) + substring('abc', -1, 1)", json!("ébca")),
     ];
     for (source, expected) in cases {
         let found = match parsed(source).evaluate(&documented_user()).expect(source) {
