@@ -19,7 +19,7 @@ pub struct Counted {
 pub struct Forecast {
     /// Of this cause.
     pub class: CauseClass,
-    /// The so-manieth further person is held; 1 when the very next one is.
+    /// So many more people, and the last of them is held; 1: the very next one is.
     pub more: u32,
     /// Until there is room for one more, because those who count fall out of the window. `None`: time brings no room.
     pub eases_at: Option<Timestamp>,

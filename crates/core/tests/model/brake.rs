@@ -205,7 +205,7 @@ fn d6_the_forecast_says_how_many_more_in_how_many_minutes() {
 }
 
 proptest! {
-    /// The forecast is what the brake then does: one fewer all go, the so-manieth is held by the limit that was named; and
+    /// The forecast is what the brake then does: one fewer all go, the last of them is held by the limit that was named; and
     /// when it eases there is room for at least one more.
     #[test]
     fn d6_the_forecast_comes_true(

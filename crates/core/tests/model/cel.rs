@@ -108,7 +108,7 @@ fn by_us(source: &str) -> Result<Value, String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::with_cases(200) })]
 
     /// M11: the expressions are CEL. Blank results are one to us; a division by zero is a fault to both.
     #[test]
