@@ -1,10 +1,14 @@
 //! From a rules file to rules in force: read the named groups, show who would change, apply.
 
-use lockstep_core::TaskId;
+use std::collections::BTreeMap;
+
 use lockstep_core::field::FieldMap;
+use lockstep_core::profile::Profile;
 use lockstep_core::rule::{Rule, RuleSet};
 use lockstep_core::rules_file::{RuleSpec, RulesFile};
 use lockstep_core::settings::{Defaults, Settings};
+use lockstep_core::trial::{self, Trial, Tried};
+use lockstep_core::{ObjectId, TaskId, Timestamp};
 use lockstep_graph::{GraphClient, Group, GroupRead};
 use lockstep_store::{Connection, Store};
 use lockstep_worker::{RulePlan, preview_rules};
@@ -28,6 +32,7 @@ A sample rules.toml (group ids are the object ids of security groups in Entra):
 
   [fields]
   job_title = \"user.jobTitle\"
+  team = \"before(user.department, '/')\"    # docs/rules.md lists the functions
 
   [settings]
   username = \"local-part\"     # or \"upn\", \"email\"";
@@ -38,6 +43,26 @@ pub struct ReadRules {
     fields: FieldMap,
     defaults: Defaults,
     settings: Settings,
+}
+
+impl ReadRules {
+    /// What these rules would make of one person.
+    pub fn try_on(
+        &self,
+        connection: &Connection,
+        profile: &Profile,
+        groups: &BTreeMap<ObjectId, Option<bool>>,
+        now: Timestamp,
+    ) -> Result<Trial, Failure> {
+        let rules = self.rule_set(connection)?;
+        let (fields, defaults, settings, guests) = (&self.fields, &self.defaults, &self.settings, connection.guests);
+        Ok(trial::try_on(&Tried { profile, groups, rules: &rules, fields, defaults, settings, guests }, now))
+    }
+
+    fn rule_set(&self, connection: &Connection) -> Result<RuleSet, Failure> {
+        RuleSet::build(connection.rules_version + 1, self.rules.clone())
+            .map_err(|error| Failure::of("reading the rules file", &error))
+    }
 }
 
 /// Parses the file and reads every group it names by id.
@@ -73,8 +98,7 @@ pub async fn plan_rules(
     connection: &Connection,
     read: &ReadRules,
 ) -> Result<RulePlan, Failure> {
-    let rules = RuleSet::build(connection.rules_version + 1, read.rules.clone())
-        .map_err(|error| Failure::of("reading the rules file", &error))?;
+    let rules = read.rule_set(connection)?;
     let (fields, defaults, settings) = (read.fields.clone(), read.defaults.clone(), read.settings.clone());
     Ok(preview_rules(store, client, connection, rules, fields, defaults, settings).await?)
 }

@@ -1,11 +1,16 @@
 //! The safety brake (D6, G-19): who may lose access now, and who is held for a person's yes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::RecordId;
 use crate::record::Reason;
+
+mod forecast;
+
+pub use forecast::{Counted, Forecast, forecast};
 
 /// Why somebody would lose access, as far as the brake counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -13,7 +18,7 @@ use crate::record::Reason;
 pub enum CauseClass {
     /// Disabled or deleted in Microsoft.
     Revoked,
-    /// No rule left, became a guest.
+    /// No rule left, became a guest, another kind of record.
     LostScope,
 }
 
@@ -169,14 +174,18 @@ impl Tally {
 
     /// The first limit that one more person would break.
     fn reached(&self, limits: &BrakeLimits, class: CauseClass) -> Option<String> {
-        let checks = [
+        let mut checks = self.checks(limits, class).into_iter();
+        checks.find(|check| check.taken >= check.allowed).map(|check| check.words())
+    }
+
+    fn checks(&self, limits: &BrakeLimits, class: CauseClass) -> [Check; 5] {
+        [
             self.short(limits, class),
             self.short_together(limits),
             self.long(limits, class),
             self.long_together(limits),
             self.installation(limits),
-        ];
-        checks.into_iter().find(|check| check.taken >= check.allowed).map(|check| check.words())
+        ]
     }
 
     fn short(&self, limits: &BrakeLimits, class: CauseClass) -> Check {
@@ -248,19 +257,22 @@ impl WindowCounts {
     }
 }
 
-const SHORT: &str = "30 minutes";
-const LONG: &str = "24 hours";
+/// The short window.
+pub const SHORT: Duration = Duration::from_secs(30 * 60);
+/// The long window.
+pub const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
 struct Check {
     taken: u32,
     allowed: u32,
     what: &'static str,
-    window: &'static str,
+    window: Duration,
 }
 
 impl Check {
     fn words(&self) -> String {
-        format!("{}: {} people in {}", self.what, self.allowed, self.window)
+        let window = if self.window == SHORT { "30 minutes" } else { "24 hours" };
+        format!("{}: {} people in {window}", self.what, self.allowed)
     }
 }
 

@@ -75,7 +75,7 @@ pub struct FieldShown {
     pub name: String,
     /// What the record has.
     pub value: Value,
-    /// `user.<property>`, `default`, `local`; with the reason when the source value could not be used.
+    /// The expression, `default` or `local`; with the reason when the source value could not be used.
     pub source: String,
 }
 

@@ -3,13 +3,13 @@
 //! A bad value fails its own field and nothing else (G-11): the old value stays and the failure is shown.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::LazyLock;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::attribute::{self, Shape};
-use crate::error::ErrorClass;
+use crate::expression::{Answer, Expression};
 use crate::profile::{MAX_LIST, MAX_TEXT, Profile};
 use crate::record::Kind;
 use crate::settings::Defaults;
@@ -35,76 +35,6 @@ pub struct FieldRule {
     /// Kept here, never written by the sync (Y4).
     #[serde(default)]
     pub local_only: bool,
-}
-
-/// An expression over the directory user. Until richer ones land: `user.<property>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expression {
-    property: String,
-}
-
-/// An expression that cannot be used, with the place of the fault.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("reading a field expression: {why} (at character {position})")]
-pub struct BadExpression {
-    /// Zero-based, in characters from the start of the expression.
-    pub position: usize,
-    /// What is wrong and what to write instead.
-    pub why: String,
-}
-
-impl BadExpression {
-    /// A person must change the expression.
-    pub fn class(&self) -> ErrorClass {
-        ErrorClass::Permanent
-    }
-}
-
-impl Expression {
-    /// Parses `user.<property>`, where the property is one of [`attribute::ATTRIBUTES`].
-    ///
-    /// # Errors
-    /// [`BadExpression`] with the place of the fault (M11, BI-55).
-    pub fn parse(text: &str) -> Result<Self, BadExpression> {
-        const VARIABLE: &str = "user.";
-        let Some(property) = text.strip_prefix(VARIABLE) else {
-            let position = text.chars().zip(VARIABLE.chars()).take_while(|(have, want)| have == want).count();
-            let why = "an expression is `user.` and the name of a property, e.g. `user.jobTitle`".to_owned();
-            return Err(BadExpression { position, why });
-        };
-        if attribute::lookup(property).is_some() {
-            return Ok(Self { property: property.to_owned() });
-        }
-        let near = attribute::ATTRIBUTES.iter().find(|known| known.property.eq_ignore_ascii_case(property));
-        let why = match near {
-            Some(known) => format!("a user has no such property; did you mean `user.{}`?", known.property),
-            None => "a user has no such property; the names are Graph's, e.g. `user.jobTitle`".to_owned(),
-        };
-        Err(BadExpression { position: VARIABLE.len(), why })
-    }
-
-    /// The property it reads.
-    pub fn property(&self) -> &str {
-        &self.property
-    }
-}
-
-impl fmt::Display for Expression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "user.{}", self.property)
-    }
-}
-
-impl Serialize for Expression {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Expression {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
 }
 
 /// What the mapping makes of one profile, before it meets a record.
@@ -142,8 +72,8 @@ pub struct FailedField {
 pub fn map_fields(profile: &Profile, kind: Kind, fields: &FieldMap, defaults: &Defaults) -> MappedFields {
     let mut mapped = MappedFields::default();
     for (name, rule) in rules_of(kind, fields) {
-        let default = defaults.of(kind).get(&name).filter(|value| !is_blank(value));
-        map_field(&mut mapped, profile, name, &rule, default);
+        let default = defaults.of(kind).get(name).filter(|value| !is_blank(value));
+        map_field(&mut mapped, profile, name.clone(), rule, default);
     }
     for (name, value) in defaults.of(kind) {
         if !mapped.sources.contains_key(name) && !is_blank(value) {
@@ -155,12 +85,26 @@ pub fn map_fields(profile: &Profile, kind: Kind, fields: &FieldMap, defaults: &D
 }
 
 /// The built-in mapping with the rules file laid over it.
-fn rules_of(kind: Kind, fields: &FieldMap) -> BTreeMap<String, FieldRule> {
-    let built_in = attribute::built_in(kind).map(|(field, attribute)| {
-        let from = Some(Expression { property: attribute.property.to_owned() });
+pub fn rules_of(kind: Kind, fields: &FieldMap) -> BTreeMap<&String, &FieldRule> {
+    built_in(kind).0.iter().chain(&fields.0).collect()
+}
+
+/// What holds where the rules file says nothing of a field.
+fn built_in(kind: Kind) -> &'static FieldMap {
+    static EMPLOYEE: LazyLock<FieldMap> = LazyLock::new(|| table(Kind::Employee));
+    static CONTACT: LazyLock<FieldMap> = LazyLock::new(|| table(Kind::Contact));
+    match kind {
+        Kind::Employee => &EMPLOYEE,
+        Kind::Contact => &CONTACT,
+    }
+}
+
+fn table(kind: Kind) -> FieldMap {
+    let rows = attribute::built_in(kind).map(|(field, attribute)| {
+        let from = Some(Expression::of_property(attribute));
         (field.to_owned(), FieldRule { from, clear_when_blank: false, local_only: false })
     });
-    built_in.chain(fields.0.iter().map(|(name, rule)| (name.clone(), rule.clone()))).collect()
+    FieldMap(rows.collect())
 }
 
 fn map_field(mapped: &mut MappedFields, profile: &Profile, name: String, rule: &FieldRule, default: Option<&Value>) {
@@ -168,7 +112,7 @@ fn map_field(mapped: &mut MappedFields, profile: &Profile, name: String, rule: &
         mapped.sources.insert(name, "local".to_owned());
         return;
     };
-    let (value, source) = match evaluate(profile, from.property()) {
+    let (value, source) = match found(profile, from) {
         Ok(Found::Value(value)) => (Some(Mapped::Value(value)), from.to_string()),
         Ok(Found::Blank) if rule.clear_when_blank && default.is_none() => (Some(Mapped::Clear), from.to_string()),
         Ok(Found::Blank) if rule.clear_when_blank => (default.cloned().map(Mapped::Value), "default".to_owned()),
@@ -195,7 +139,21 @@ enum Found {
     Absent,
 }
 
-fn evaluate(profile: &Profile, property: &str) -> Result<Found, &'static str> {
+fn found(profile: &Profile, from: &Expression) -> Result<Found, &'static str> {
+    if let Some(property) = from.property() {
+        return property_as_it_is(profile, property);
+    }
+    match from.evaluate(profile)? {
+        Answer::Unsaid => Ok(Found::Absent),
+        Answer::Blank => Ok(Found::Blank),
+        Answer::Value(Value::String(text)) => clean(&text, from.has_lines()).map(found_text),
+        Answer::Value(Value::Array(items)) => clean_list(&items),
+        Answer::Value(value) => Ok(Found::Value(value)),
+    }
+}
+
+/// `user.<property>` and nothing else: the value in the shape the property has.
+fn property_as_it_is(profile: &Profile, property: &str) -> Result<Found, &'static str> {
     if profile.dropped.contains(property) {
         return Err("the value is longer than is kept, or of another shape");
     }

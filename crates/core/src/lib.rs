@@ -10,6 +10,7 @@ pub mod brake;
 pub mod desired;
 pub mod error;
 pub mod explain;
+pub mod expression;
 pub mod field;
 pub mod hint;
 pub mod id;
@@ -28,6 +29,7 @@ pub mod settings;
 pub mod settle;
 pub mod timestamp;
 pub mod timing;
+pub mod trial;
 pub mod username;
 
 pub use error::ErrorClass;

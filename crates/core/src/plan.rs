@@ -20,6 +20,7 @@ mod access;
 mod attributes;
 mod entry;
 mod evidence;
+pub mod kind_change;
 
 /// Everything the plan for one person may look at.
 pub struct Observed<'a> {

@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::error::ErrorClass;
-use crate::field::{Expression, FieldMap, FieldRule};
+use crate::field::FieldMap;
 use crate::id::ObjectId;
 use crate::record::Kind;
 use crate::rule::Rule;
 use crate::settings::{Defaults, Settings};
 use crate::timestamp::Timestamp;
+
+mod fields;
+mod place;
 
 /// A rules file that was understood as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -96,8 +99,8 @@ impl RulesFile {
         })?;
         Ok(Self {
             rules: rules(text, written.rule)?,
-            fields: fields(text, written.fields)?,
-            defaults: written.defaults,
+            fields: fields::read(text, written.fields)?,
+            defaults: fields::check_defaults(text, written.defaults)?,
             settings: written.settings,
         })
     }
@@ -174,67 +177,6 @@ fn rule_spec(text: &str, rule: Spanned<WrittenRule>) -> Result<RuleSpec, RulesFi
     };
     let WrittenRule { role, permissions, nested, exclude, .. } = rule;
     Ok(RuleSpec { group, order, kind, role, permissions, nested, exclude })
-}
-
-fn fields(text: &str, written: BTreeMap<Spanned<String>, Spanned<toml::Value>>) -> Result<FieldMap, RulesFileError> {
-    let mut fields = BTreeMap::new();
-    for (name, value) in written {
-        if let "email" | "username" = name.get_ref().as_str() {
-            let problem =
-                "`email` follows `user.mail` and `username` follows `username` in [settings]; remove this line";
-            return Err(fault(text, name.span().start, problem.to_owned()));
-        }
-        let at = value.span().start;
-        let rule = match value.into_inner() {
-            toml::Value::String(from) => {
-                FieldRule { from: Some(expression(text, at, &from)?), clear_when_blank: false, local_only: false }
-            }
-            toml::Value::Table(table) => field_rule(text, at, table)?,
-            _ => {
-                return Err(fault(text, at, "write an expression, or `{ from = \"user.jobTitle\" }`".to_owned()));
-            }
-        };
-        fields.insert(name.into_inner(), rule);
-    }
-    Ok(FieldMap(fields))
-}
-
-fn field_rule(text: &str, at: usize, table: toml::Table) -> Result<FieldRule, RulesFileError> {
-    const KEYS: [&str; 3] = ["from", "clear_when_blank", "local_only"];
-    if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        let problem = format!("unknown key `{unknown}`; a field takes `from`, `clear_when_blank` and `local_only`");
-        return Err(fault(text, at, problem));
-    }
-    let flag = |key: &str| match table.get(key) {
-        None => Ok(false),
-        Some(toml::Value::Boolean(flag)) => Ok(*flag),
-        Some(_) => Err(fault(text, at, format!("`{key}` is true or false"))),
-    };
-    let (clear_when_blank, local_only) = (flag("clear_when_blank")?, flag("local_only")?);
-    let from = match table.get("from") {
-        Some(toml::Value::String(from)) => {
-            let from_at =
-                text.get(at..).and_then(|rest| rest.find(&format!("\"{from}"))).map_or(at, |offset| at + offset);
-            Some(expression(text, from_at, from)?)
-        }
-        Some(_) => {
-            return Err(fault(text, at, "`from` is an expression in quotes".to_owned()));
-        }
-        None if local_only => None,
-        None => {
-            return Err(fault(text, at, "write `from = \"user.…\"`, or `local_only = true`".to_owned()));
-        }
-    };
-    Ok(FieldRule { from, clear_when_blank, local_only })
-}
-
-/// `at` is where the opening quote stands.
-fn expression(text: &str, at: usize, from: &str) -> Result<Expression, RulesFileError> {
-    Expression::parse(from).map_err(|error| {
-        let mut fault = fault(text, at, error.why);
-        fault.column += 1 + error.position;
-        fault
-    })
 }
 
 fn fault(text: &str, at: usize, problem: String) -> RulesFileError {

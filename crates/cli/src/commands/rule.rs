@@ -15,6 +15,10 @@ use crate::output::{self, Format, Listing, or_dash};
 use crate::rules::{ReadRules, SAMPLE_HELP, apply_rules, plan_rules, read_rules};
 use crate::word::word;
 
+mod trial;
+
+use trial::Try;
+
 #[derive(Subcommand)]
 pub enum Rule {
     /// Show who would change under a rules file; changes nothing
@@ -23,6 +27,9 @@ pub enum Rule {
     /// Put a rules file in force and sync everyone with it
     #[command(after_help = SAMPLE_HELP)]
     Apply(Apply),
+    /// Show what a rules file would make of one person, rule by rule and field by field; changes nothing
+    #[command(after_help = SAMPLE_HELP)]
+    Try(Try),
     /// List the rules in force, in the order they are tried
     List {
         /// The connection's name
@@ -69,6 +76,7 @@ impl Rule {
         match self {
             Self::Plan(rules) => plan(app, &rules).await,
             Self::Apply(apply) => apply.run(app).await,
+            Self::Try(trial) => trial.run(app).await,
             Self::List { name } => {
                 let store = app.store().await?;
                 let connection = named_connection(&store, &name).await?;
@@ -99,10 +107,15 @@ struct Planned {
 }
 
 impl RulesFile {
-    async fn plan(&self, app: &App) -> Result<Planned, Failure> {
+    /// The text of the file. A mistake in it should show without asking Microsoft anything.
+    fn text(&self) -> Result<String, Failure> {
         let text = read_file(&self.file)?;
-        // A mistake in the file should show without asking Microsoft anything.
         rules_file::RulesFile::parse(&text).map_err(|error| Failure::of(self.file.display(), &error))?;
+        Ok(text)
+    }
+
+    async fn plan(&self, app: &App) -> Result<Planned, Failure> {
+        let text = self.text()?;
         let store = app.store().await?;
         let connection = named_connection(&store, &self.name).await?;
         let client = graph_client(&store, &connection, &app.graph()).await?;

@@ -12,6 +12,7 @@ mod replaying;
 mod roles;
 mod serving;
 mod simulating;
+mod trying;
 mod typing;
 mod upkeep;
 mod workbench;

@@ -1,6 +1,7 @@
 //! Mapped attributes: M4, M5, M9, Y4, G-11, BI-35; semantics, "Matching".
 
-use lockstep_core::field::{BadExpression, Expression, FieldRule};
+use lockstep_core::expression::{BadExpression, Expression};
+use lockstep_core::field::FieldRule;
 use lockstep_core::matching::Candidate;
 use lockstep_core::plan::{Changes, Step};
 use lockstep_core::review::ReviewKind;
@@ -191,9 +192,9 @@ fn another_spelling_of_ones_own_address_is_no_clash() {
 fn m11_a_bad_expression_is_refused_with_its_place() {
     let place = |text| Expression::parse(text).map_err(|BadExpression { position, .. }| position);
     assert_eq!(place("user.jobTitle").map(|expression| expression.to_string()), Ok("user.jobTitle".to_owned()));
-    assert_eq!(place("usr.jobTitle"), Err(2));
+    assert_eq!(place("usr.jobTitle"), Err(0));
     assert_eq!(place("user.jobtitle"), Err(5));
-    assert_eq!(place("user.jobTitle "), Err(5));
+    assert_eq!(place("user.jobTitle +"), Err(15));
     assert_eq!(place("user.nothing"), Err(5));
     assert_eq!(place(""), Err(0));
     let error = Expression::parse("user.jobtitle").expect_err("another spelling").to_string();

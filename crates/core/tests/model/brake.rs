@@ -1,10 +1,14 @@
 //! The brake: G-19, D6; semantics, "The brake"; figures of guarantees §1.
 
-use lockstep_core::brake::{BrakeLimits, CauseClass, Judgement, Removal, WindowCounts, judge};
+use std::time::Duration;
+
+use lockstep_core::brake::{
+    BrakeLimits, CauseClass, Counted, Judgement, LONG, Removal, SHORT, WindowCounts, forecast, judge,
+};
 use lockstep_core::record::Reason;
 use proptest::prelude::*;
 
-use crate::world::record_id;
+use crate::world::{record_id, seconds};
 
 fn removals(lost_scope: u128, revoked: u128) -> Vec<Removal> {
     let removal = |n, class| Removal { record: record_id(n), class, exempt: false };
@@ -159,5 +163,77 @@ proptest! {
         }
         apart.extend(judge(&limits, &counts, &EVERYBODY, false, second));
         prop_assert_eq!(apart, judged);
+    }
+}
+
+/// What the store would count of these.
+fn counts(counted: &[Counted], people: u32, now: lockstep_core::Timestamp) -> WindowCounts {
+    let within = |window: Duration, class| {
+        let counts = counted.iter().filter(|one| one.class == class && one.at + window > now).count();
+        u32::try_from(counts).expect("few")
+    };
+    WindowCounts {
+        short_lost_scope: within(SHORT, CauseClass::LostScope),
+        short_revoked: within(SHORT, CauseClass::Revoked),
+        long_lost_scope: within(LONG, CauseClass::LostScope),
+        long_revoked: within(LONG, CauseClass::Revoked),
+        ..active(people)
+    }
+}
+
+#[test]
+fn d6_the_forecast_says_how_many_more_in_how_many_minutes() {
+    let now = seconds(1_000_000);
+    let lost = |seconds_ago| Counted { at: now - Duration::from_secs(seconds_ago), class: CauseClass::LostScope };
+    let ahead = |here: &[Counted], people| {
+        let limits = BrakeLimits::default();
+        let class = CauseClass::LostScope;
+        forecast(&limits, &counts(here, people, now), &EVERYBODY, here, &[], class, now).words(now)
+    };
+    let eleven: Vec<Counted> = (0..11).map(|n| lost(600 - n)).collect();
+    assert_eq!(
+        ahead(&eleven, 100),
+        "10 more in the next 20 minutes would trip it (lost scope: 20 people in 30 minutes)"
+    );
+    assert_eq!(ahead(&[], 100), "21 more would trip it (lost scope: 20 people in 30 minutes)");
+    let twenty: Vec<Counted> = (0..20).map(|n| lost(1200 + n)).collect();
+    assert_eq!(ahead(&twenty, 100), "the next one within 10 minutes is held (lost scope: 20 people in 30 minutes)");
+    assert_eq!(
+        ahead(&[lost(1740)], 4),
+        "the next one within 1 minute is held (small connection, lost scope and revoked together: 1 people in 30 minutes)"
+    );
+}
+
+proptest! {
+    /// The forecast is what the brake then does: one fewer all go, the last of them is held by the limit that was named; and
+    /// when it eases there is room for at least one more.
+    #[test]
+    fn d6_the_forecast_comes_true(
+        people in 1..400_u32,
+        ages in prop::collection::vec((0..90_000_u64, any::<bool>()), 0..60),
+        revoked in any::<bool>(),
+    ) {
+        let class_of = |revoked| if revoked { CauseClass::Revoked } else { CauseClass::LostScope };
+        let (now, class, limits) = (seconds(1_000_000), class_of(revoked), BrakeLimits::default());
+        let counted: Vec<Counted> = ages
+            .iter()
+            .map(|(age, revoked)| Counted { at: now - Duration::from_secs(*age), class: class_of(*revoked) })
+            .filter(|one| one.at + LONG > now)
+            .collect();
+        let at = |now| {
+            let counts = counts(&counted, people, now);
+            (counts, forecast(&limits, &counts, &counts, &counted, &counted, class, now))
+        };
+        let (counts, ahead) = at(now);
+        let removal = |n| Removal { record: record_id(n), class, exempt: false };
+        let removals: Vec<Removal> = (0..u128::from(ahead.more)).map(removal).collect();
+        let judged = judge(&limits, &counts, &counts, false, &removals);
+        prop_assert_eq!(gone(&judged), removals.len() - 1, "{:?}", ahead);
+        prop_assert_eq!(judged.last(), Some(&Judgement::Hold { limit: ahead.limit.clone() }));
+        if let Some(eases_at) = ahead.eases_at {
+            prop_assert!(eases_at > now);
+            let then = at(eases_at).1;
+            prop_assert!(then.more > ahead.more, "{ahead:?} and then {then:?}");
+        }
     }
 }

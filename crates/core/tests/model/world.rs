@@ -330,7 +330,7 @@ pub fn imported_ada() -> Candidate {
     }
 }
 
-fn write(record: &mut Record, changes: &Changes) {
+pub fn write(record: &mut Record, changes: &Changes) {
     if let Some(email) = &changes.email {
         record.email.clone_from(email);
     }
