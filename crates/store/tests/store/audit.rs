@@ -80,12 +80,15 @@ async fn g_28_every_entry_is_sealed_once_and_what_waits_is_named() {
 #[tokio::test]
 async fn g_28_a_long_tail_is_sealed_piece_by_piece() {
     let world = World::new().await;
-    world
-        .change(
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
-             INSERT INTO audit SELECT unhex(printf('01%030x', i)), 0, NULL, 'cli', 'test', 'test', 'x', '{}' FROM n",
-        )
-        .await;
+    let id = match on_postgres() {
+        true => "('01' || lpad(to_hex(i), 30, '0'))::uuid",
+        false => "unhex(printf('01%030x', i))",
+    };
+    let many = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+         INSERT INTO audit SELECT {id}, 0, NULL, 'cli', 'test', 'test', 'x', '{{}}' FROM n"
+    );
+    world.change(&many).await;
     let lease = lease(&world).await;
     let (mut look, mut sealed) = (SealLook::Far, Vec::new());
     loop {
