@@ -98,20 +98,20 @@ fn g_26_graph_over_http_is_for_this_machine_only() {
 #[test]
 fn another_key_is_refused_once_the_store_has_one() {
     let bench = Workbench::fresh();
-    assert_eq!(bench.run(&["migrate"]).code, 0);
-    let other = bench.run(&["migrate", "--key-file", "other-key"]);
+    assert_eq!(bench.run(&["record", "list"]).code, 0);
+    let other = bench.run(&["record", "list", "--key-file", "other-key"]);
     assert_eq!(other.code, 1);
     assert!(other.stderr.contains("LOCKSTEP_KEY_FILE"), "{}", other.stderr);
 }
 
 #[test]
-fn a_store_or_queue_that_is_not_here_yet_says_so() {
+fn a_store_or_queue_that_cannot_be_used_is_named_by_its_setting_and_never_with_its_password() {
     let bench = Workbench::fresh();
-    let store = bench.run(&["migrate", "--store-url", "postgres://lockstep:hunter2@db/lockstep"]);
-    assert_eq!(store.code, 1);
-    let queue = bench.run(&["serve", "--queue-url", "amqp://lockstep:hunter2@broker"]);
-    assert_eq!(queue.code, 1);
-    for ran in [store, queue] {
-        assert!(ran.stderr.contains("not in this version yet") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    let away = "postgres://lockstep:hunter2@127.0.0.1:1/lockstep";
+    let store = bench.run(&["record", "list", "--store-url", away]);
+    let queue = bench.run(&["serve", "--queue-url", "kafka://lockstep:hunter2@broker"]);
+    for (ran, names) in [(store, "LOCKSTEP_STORE_URL"), (queue, "queue URL")] {
+        assert_eq!(ran.code, 1);
+        assert!(ran.stderr.contains(names) && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
     }
 }

@@ -44,10 +44,23 @@ pub(super) async fn open(url: &str) -> Result<PgPool, StoreError> {
         })
         .connect_with(options)
         .await
-        .map_err(|source| StoreError::database("connecting to the database", source))?;
+        .map_err(cannot_connect)?;
     refuse_old_schema(&pool).await?;
     refuse_unbound_role(&pool).await?;
     Ok(pool)
+}
+
+/// The server's own refusal says more than we could; no answer says nothing at all.
+fn cannot_connect(source: sqlx::Error) -> StoreError {
+    const WHY: &str =
+        "PostgreSQL cannot be reached; check that it runs and that the store URL (LOCKSTEP_STORE_URL) reaches it";
+
+    match source {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
+            StoreError::Unavailable { operation: "opening the store", why: WHY, source }
+        }
+        answered => StoreError::database("connecting to PostgreSQL", answered),
+    }
 }
 
 pub(super) fn is_url(url: &str) -> bool {

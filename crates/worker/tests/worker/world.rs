@@ -24,6 +24,8 @@ use tempfile::TempDir;
 use url::Url;
 use uuid::Uuid;
 
+use crate::store_place::StorePlace;
+
 /// Longer than anything here takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,6 +36,7 @@ pub struct World {
     pub queue: Queue,
     pub connection: Connection,
     worker: Option<RunningWorker>,
+    _place: StorePlace,
     _folder: TempDir,
 }
 
@@ -46,8 +49,9 @@ impl World {
         let tenant = sim.tenant();
         let folder = TempDir::new().unwrap();
         let clock = sim.clock();
+        let place = StorePlace::new(folder.path()).await;
         let store = Store::open(StoreConfig {
-            url: format!("sqlite://{}", folder.path().join("lockstep.db").display()),
+            url: place.url().to_owned(),
             key_file: folder.path().join("key"),
             clock: Clock::following(Arc::new(move || clock.now_micros())),
             timing: Timing::default(),
@@ -56,7 +60,7 @@ impl World {
         .unwrap();
         let queue = Queue::open(&QueueUrl::Embedded(folder.path().join("queue.db"))).await.unwrap();
         let connection = store.add_connection(connection_to(&tenant)).await.unwrap();
-        Self { sim, tenant, store, queue, connection, worker: None, _folder: folder }
+        Self { sim, tenant, store, queue, connection, worker: None, _place: place, _folder: folder }
     }
 
     /// A tenant with one group that makes its members employees; synced, and at work.
