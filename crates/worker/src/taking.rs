@@ -66,24 +66,41 @@ async fn catch_up_everybody(ctx: &Context) -> Result<(), WorkerError> {
 }
 
 async fn take(ctx: &Context, taken: Vec<Taken>) -> Result<(), WorkerError> {
-    let mut messages = Vec::new();
-    let mut tags = Vec::new();
-    let mut items = 0;
+    let mut batches: Vec<Batch> = Vec::new();
     for Taken { tag, body } in taken {
         match body {
-            Ok(message) => {
-                items += message.items.len();
-                messages.push(message);
-                tags.push(tag);
-            }
+            Ok(message) => match batches.last_mut().filter(|batch| batch.items < MOST_ITEMS) {
+                Some(batch) => batch.add(tag, message),
+                None => batches.push(Batch::of(tag, message)),
+            },
             Err(unreadable) => park_unreadable(ctx, tag, unreadable).await?,
         }
-        if items >= MOST_ITEMS {
-            commit(ctx, std::mem::take(&mut messages), std::mem::take(&mut tags)).await?;
-            items = 0;
-        }
     }
-    commit(ctx, messages, tags).await
+    let mut left = batches.len();
+    for batch in batches {
+        left -= 1;
+        commit(ctx, batch, left == 0).await?;
+    }
+    Ok(())
+}
+
+/// What is taken in one transaction.
+struct Batch {
+    messages: Vec<HintMessage>,
+    tags: Vec<i64>,
+    items: usize,
+}
+
+impl Batch {
+    fn of(tag: i64, message: HintMessage) -> Self {
+        Self { items: message.items.len(), tags: vec![tag], messages: vec![message] }
+    }
+
+    fn add(&mut self, tag: i64, message: HintMessage) {
+        self.items += message.items.len();
+        self.tags.push(tag);
+        self.messages.push(message);
+    }
 }
 
 /// BI-45: kept where a person can see it, and out of everybody's way.
@@ -95,14 +112,14 @@ async fn park_unreadable(ctx: &Context, tag: i64, unreadable: Undecodable) -> Re
     Ok(())
 }
 
-async fn commit(ctx: &Context, messages: Vec<HintMessage>, tags: Vec<i64>) -> Result<(), WorkerError> {
-    if messages.is_empty() {
-        return Ok(());
-    }
+async fn commit(ctx: &Context, Batch { messages, tags, .. }: Batch, last: bool) -> Result<(), WorkerError> {
     let taken = ctx.store.take_hints(&messages).await?;
     tracing::trace!(target: "lockstep::point", "taking.stored");
-    // The work need not wait until the queue has forgotten it.
-    ctx.due.notify_one();
+    // The work need not wait until the queue has forgotten it. In a burst more about the same people is in hand
+    // already, and one read answers it all.
+    if last {
+        ctx.due.notify_one();
+    }
     for place in &taken.unknown_connection {
         park_unknown(ctx, &messages[*place]).await?;
     }

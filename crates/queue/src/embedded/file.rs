@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::error::QueueError;
@@ -14,6 +15,7 @@ const SCHEMA: i64 = 1;
 
 /// Below `confirm_timeout`, so that a locked file is reported as such.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// `AUTOINCREMENT`: a tag must never come twice. An acknowledgement that arrives late would delete another message, and
 /// readers go on behind the last tag they saw.
@@ -52,7 +54,19 @@ pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, QueueError>
         .busy_timeout(BUSY_TIMEOUT)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
-    SqliteConnection::connect_with(&options).await.map_err(QueueError::database("opening"))
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match SqliteConnection::connect_with(&options).await {
+            // Two processes may switch a new file to WAL at once, and SQLite does not wait for that by itself.
+            Err(source) if is_busy(&source) && Instant::now() < deadline => tokio::time::sleep(OPEN_AGAIN_AFTER).await,
+            opened => return opened.map_err(QueueError::database("opening")),
+        }
+    }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    const SQLITE_BUSY: &str = "5";
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SQLITE_BUSY)
 }
 
 async fn create_or_read(connection: &mut SqliteConnection) -> Result<Uuid, QueueError> {

@@ -18,6 +18,8 @@ const POOL_WAIT: Duration = Duration::from_secs(10);
 const READ_CONNECTIONS: u32 = 4;
 /// Two processes that start at once may meet in the migrations; the second one finds them done.
 const MIGRATION_TRIES: u32 = 20;
+const OPENING_TRIES: u32 = 100;
+const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// One file.
 pub(crate) struct Lite {
@@ -115,15 +117,26 @@ async fn connect(path: &Path, connections: u32, synchronous: SqliteSynchronous) 
         .synchronous(synchronous)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true);
-    SqlitePoolOptions::new()
+    let pool = SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(POOL_WAIT)
         .test_before_acquire(false)
         .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(options)
-        .await
-        .map_err(|source| StoreError::database("opening the store", source))
+        .max_lifetime(None);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match pool.clone().connect_with(options.clone()).await {
+            // Two processes may switch a new file to WAL at once, and SQLite does not wait for that by itself.
+            Err(source) if is_busy(&source) && tries < OPENING_TRIES => tokio::time::sleep(OPEN_AGAIN_AFTER).await,
+            opened => return opened.map_err(|source| StoreError::database("opening the store", source)),
+        }
+    }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    const SQLITE_BUSY: &str = "5";
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SQLITE_BUSY)
 }
 
 async fn migrate(write: &SqlitePool) -> Result<(), StoreError> {
