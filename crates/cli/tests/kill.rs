@@ -1,11 +1,15 @@
 //! G-01, G-14, G-20, FA-17, FA-18: `lockstep serve` is killed at every named point, and at random, under a stream of
 //! changes; afterwards every record is what the simulator says, and nothing that was answered 202 is lost.
 //!
+//! The same with a process per role on PostgreSQL and RabbitMQ, which are killed, frozen and blocked too (FA-01, 02, 04, 07).
+//!
 //! `LOCKSTEP_PROVE_KILLS=200` kills more often at random; `LOCKSTEP_PROVE_SEED=N` at other moments.
 #![allow(clippy::unwrap_used)]
 
 #[path = "kill/points.rs"]
 mod points;
+#[path = "kill/services.rs"]
+mod services;
 #[path = "kill/stand.rs"]
 mod stand;
 #[path = "cli/workbench.rs"]

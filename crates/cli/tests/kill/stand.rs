@@ -39,21 +39,27 @@ struct Card {
 }
 
 pub struct Stand {
-    simulator: Simulator,
-    tenant: Tenant,
+    pub simulator: Simulator,
+    pub tenant: Tenant,
     group: Uuid,
     people: Vec<Uuid>,
     /// What the tenant says of each besides access.
     cards: BTreeMap<Uuid, Card>,
-    bench: Workbench,
+    pub bench: Workbench,
     changes: usize,
     /// Notifications under a subscription that had ended are answered, and dropped (BI-17).
     subscribed_anew: bool,
 }
 
 impl Stand {
-    /// A connected tenant with rules; nothing runs yet.
+    /// A connected tenant with rules, in files of its own; nothing runs yet.
     pub async fn build() -> Self {
+        Self::build_on("").await
+    }
+
+    /// The same on the store and the queue that these settings name.
+    pub async fn build_on(settings: &str) -> Self {
+        let settings = format!("{settings}{TIMING}");
         let simulator = Simulator::start(SimulatorConfig::default()).await.unwrap();
         let tenant = simulator.tenant();
         let group = tenant.create_group(NewGroup::named("Staff"));
@@ -68,7 +74,9 @@ impl Stand {
         let bench = Workbench::with(&simulator);
         let stand = Self { simulator, tenant, group, people, cards, bench, changes: 0, subscribed_anew: false };
         crate::workbench::blocking(move || {
-            stand.bench.write("lockstep.toml", TIMING);
+            stand.bench.write("lockstep.toml", &settings);
+            let migrated = stand.bench.run(&["migrate"]);
+            assert_eq!(migrated.code, 0, "{}", migrated.stderr);
             stand.bench.write("rules.toml", &rules(group));
             assert_eq!(stand.bench.connect(&stand.tenant).code, 0);
             let applied = stand.bench.run(&["rule", "apply", "contoso", "rules.toml"]);
@@ -150,7 +158,7 @@ impl Stand {
     }
 
     /// The next change in the row: names and addresses, and now and then somebody's access.
-    fn change(&mut self) {
+    pub fn change(&mut self) {
         self.changes += 1;
         let person = self.people[self.changes * 7 % PEOPLE];
         let card = self.cards.get_mut(&person).unwrap();
@@ -184,15 +192,24 @@ impl Stand {
             // Without a subscription nobody would tell: what happened meanwhile is found by asking.
             self.bench.json(&["connection", "sync", "contoso", "--wait"]);
         }
+        self.balance();
+        kill(&mut serve);
+    }
+
+    /// Waits until all agrees, and looks at the books.
+    pub fn balance(&self) {
         self.wait("every record to agree, and every event to be decided", || {
             self.agrees().and_then(|()| self.decided())
         });
         self.nothing_twice();
-        kill(&mut serve);
     }
 
     fn wait(&self, what: &str, met: impl Fn() -> Result<(), String>) {
-        let deadline = Instant::now() + AGREE_WITHIN.max(SOON);
+        self.wait_for(what, AGREE_WITHIN.max(SOON), met);
+    }
+
+    pub fn wait_for(&self, what: &str, within: Duration, met: impl Fn() -> Result<(), String>) {
+        let deadline = Instant::now() + within;
         while let Err(why) = met() {
             assert!(Instant::now() < deadline, "waited for {what}: {why}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(100));
@@ -200,7 +217,7 @@ impl Stand {
     }
 
     /// Every record is as the tenant says, and nobody has two.
-    fn agrees(&self) -> Result<(), String> {
+    pub fn agrees(&self) -> Result<(), String> {
         let records = self.bench.json(&["record", "list", "--limit", "1000"]);
         let mut by_person: BTreeMap<String, &Value> = BTreeMap::new();
         for record in records.as_array().unwrap() {
@@ -235,7 +252,7 @@ impl Stand {
         }
     }
 
-    fn subscribed(&self) -> Result<(), String> {
+    pub fn subscribed(&self) -> Result<(), String> {
         let subscriptions = self.bench.json(&["subscription", "list"]);
         let standing = subscriptions.as_array().unwrap().iter().filter(|one| one["status"] == "active").count();
         if standing == 2 { Ok(()) } else { Err(format!("{subscriptions}")) }
@@ -269,9 +286,14 @@ impl Stand {
 
     /// The end of what the processes said.
     fn log(&self) -> String {
-        let log = std::fs::read_to_string(self.bench.path("serve.log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(30)..].join("\n")
+        let files = std::fs::read_dir(self.bench.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let logs = files.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+        let end_of = |path: std::path::PathBuf| {
+            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            format!("{}:\n{}\n", path.display(), lines[lines.len().saturating_sub(30)..].join("\n"))
+        };
+        logs.map(end_of).collect()
     }
 }
 
