@@ -103,7 +103,7 @@ impl Plant {
                 runtime.block_on(self.postgres.start_again());
             }
             role => {
-                let place = [RECEIVER, WORKERS[usize::from(turn % 2 == 0)], 3][usize::try_from(role).unwrap()];
+                let place = [RECEIVER, WORKERS[usize::from(turn.is_multiple_of(2))], 3][usize::try_from(role).unwrap()];
                 self.kill(place);
                 self.change_for(down, chance);
                 self.start(place);
