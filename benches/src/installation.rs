@@ -12,12 +12,9 @@ use lockstep_core::record::{Kind, Record};
 use lockstep_core::rule::Rule;
 use lockstep_core::settings::{Defaults, Settings};
 use lockstep_core::timing::Timing;
-use lockstep_simulator::{Simulator, SimulatorConfig, Tenant};
-use lockstep_store::{
-    Clock, Connection, NewConnection, NewCredential, People, Store, StoreConfig, SubscriptionStatus, TaskState,
-    TaskView,
-};
-use secrecy::SecretString;
+use lockstep_simulator::{Simulator, SimulatorConfig};
+use lockstep_store::{Clock, Connection, People, Store, StoreConfig, SubscriptionStatus, TaskState, TaskView};
+use lockstep_testkit::connection_to;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -47,7 +44,8 @@ impl Installation {
         std::fs::write(folder.path().join("lockstep.toml"), format!("[timing]\n{timing}\n")).expect("settings");
         let serve = serve(folder.path(), &simulator.url());
         let store = opened(folder.path()).await;
-        let connection = store.add_connection(wanted(&simulator.tenant())).await.expect("the connection is added");
+        let connection =
+            store.add_connection(connection_to(&simulator.tenant())).await.expect("the connection is added");
         Self { simulator, store, connection, serve, _folder: folder }
     }
 
@@ -181,20 +179,5 @@ fn rule(order: i64, group: Uuid) -> Rule {
         exclude: false,
         group_name: "Staff".to_owned(),
         group_created_at: None,
-    }
-}
-
-fn wanted(tenant: &Tenant) -> NewConnection {
-    NewConnection {
-        name: "contoso".to_owned(),
-        tenant_id: ObjectId(tenant.id()),
-        domain: tenant.domain(),
-        client_id: tenant.client_id().to_string(),
-        credential: NewCredential::ClientSecret(SecretString::from(tenant.client_secret())),
-        cloud: "global".to_owned(),
-        realm: None,
-        guests: false,
-        match_domains: vec![tenant.domain()],
-        test_users: Vec::new(),
     }
 }

@@ -14,8 +14,8 @@ use url::Url;
 use self::address::{check_public, check_simulator, socket, url};
 use self::timing::TimingFile;
 
-/// Settings as flags; clap also takes each from its environment variable.
-#[derive(Args, Clone, Debug, Default)]
+/// Settings as flags; clap also takes each from its environment variable. No `Debug`: URLs hold passwords.
+#[derive(Args, Clone, Default)]
 #[command(next_help_heading = "Settings")]
 pub struct SettingFlags {
     /// Settings file [default: ./lockstep.toml if present]
@@ -51,7 +51,7 @@ pub struct SettingFlags {
 }
 
 /// `lockstep.toml`. The names are those of the environment without the prefix.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct SettingsFile {
     store_url: Option<String>,
@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_with_its_line() {
-        let error = toml::from_str::<SettingsFile>("admin_bind = \"127.0.0.1:1\"\nstore = \"x\"").expect_err("refused");
+        let read = toml::from_str::<SettingsFile>("admin_bind = \"127.0.0.1:1\"\nstore = \"x\"");
+        let error = read.err().expect("refused");
         assert!(error.to_string().contains("line 2"), "{error}");
     }
 

@@ -16,4 +16,4 @@ pub use parts::{Parts, graph_settings, open_parts};
 pub use proxy::Proxy;
 pub use services::{OwnPostgres, OwnRabbit};
 pub use store_place::{StorePlace, on_postgres};
-pub use world::{RuleFor, World};
+pub use world::{RuleFor, World, connection_to};

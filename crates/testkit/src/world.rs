@@ -97,7 +97,7 @@ impl World {
         let place = StorePlace::kept_in(folder.path()).await;
         let process = Process::start(folder.path(), &clock, anywhere).await;
         let (store, queue) = (process.store.clone(), process.queue.clone());
-        let connection = store.add_connection(wanted(&tenant)).await.expect("the connection is added");
+        let connection = store.add_connection(connection_to(&tenant)).await.expect("the connection is added");
         let public_url = Url::parse(&format!("http://{}", process.addr())).expect("an address is a URL");
         let process = Some(process);
         let mut world =
@@ -333,7 +333,8 @@ fn rule(short: &RuleFor) -> Rule {
     }
 }
 
-fn wanted(tenant: &Tenant) -> NewConnection {
+/// A connection to the simulator's tenant, by its client secret.
+pub fn connection_to(tenant: &Tenant) -> NewConnection {
     NewConnection {
         name: "contoso".to_owned(),
         tenant_id: ObjectId(tenant.id()),

@@ -3,7 +3,7 @@
 use lockstep_core::expression::{BadExpression, Expression};
 use lockstep_core::field::FieldRule;
 use lockstep_core::matching::Candidate;
-use lockstep_core::plan::{Changes, Step};
+use lockstep_core::plan::Changes;
 use lockstep_core::review::ReviewKind;
 use lockstep_core::settings::UsernameStyle;
 use serde_json::{Value, json};
@@ -18,36 +18,28 @@ fn field(from: &str) -> FieldRule {
     }
 }
 
-fn only_update(world: &mut World) -> Changes {
-    match &world.settles().steps[..] {
-        [] => Changes::default(),
-        [Step::Update(changes)] => changes.clone(),
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn only_what_differs_is_written() {
     let mut world = World::with_staff_ada();
     world.reads_profile(json!({"jobTitle": "Lead"}));
-    let changes = only_update(&mut world);
+    let changes = world.only_update();
     assert_eq!(
         changes,
         Changes { fields: json!({"job_title": "Lead"}).as_object().cloned().expect("object"), ..Changes::default() }
     );
-    assert_eq!(only_update(&mut world), Changes::default());
+    assert_eq!(world.only_update(), Changes::default());
 }
 
 #[test]
 fn a_blank_source_erases_only_where_the_mapping_says_so() {
     let mut world = World::with_staff_ada();
     world.reads_profile(json!({"jobTitle": null, "mail": "", "displayName": " "}));
-    assert_eq!(only_update(&mut world), Changes::default());
+    assert_eq!(world.only_update(), Changes::default());
 
     world.fields.0.insert("job_title".to_owned(), FieldRule { clear_when_blank: true, ..field("user.jobTitle") });
-    let changes = only_update(&mut world);
+    let changes = world.only_update();
     assert_eq!(changes.fields["job_title"], Value::Null);
-    assert_eq!(only_update(&mut world), Changes::default());
+    assert_eq!(world.only_update(), Changes::default());
 }
 
 #[test]
@@ -60,7 +52,7 @@ fn a_property_that_graph_did_not_mention_clears_nothing() {
     let sparse = lockstep_core::profile::Profile::from_graph(None, sparse).expect("a user");
     let found = lockstep_core::mirror::ProfileFound::Present(Box::new(sparse));
     world.merge(Some((lockstep_core::mirror::Source::ById, found)), None);
-    assert_eq!(only_update(&mut world), Changes::default());
+    assert_eq!(world.only_update(), Changes::default());
 }
 
 #[test]
@@ -79,10 +71,10 @@ fn m4_defaults_fill_what_entra_leaves_empty_and_overwrite_nothing() {
     assert_eq!(world.record().display_name.as_deref(), Some("New colleague"));
 
     world.reads_profile(json!({"displayName": null, "jobTitle": null, "officeLocation": "Harbour"}));
-    let changes = only_update(&mut world);
+    let changes = world.only_update();
     assert_eq!(Value::Object(changes.fields), json!({"office": "Harbour"}));
     world.reads_profile(json!({"displayName": null, "officeLocation": null}));
-    assert_eq!(only_update(&mut world), Changes::default(), "a blank source does not bring the default back");
+    assert_eq!(world.only_update(), Changes::default(), "a blank source does not bring the default back");
 }
 
 #[test]
@@ -90,9 +82,9 @@ fn y4_a_local_only_field_is_never_written() {
     let mut world = World::with_staff_ada();
     world.record_mut().fields.insert("job_title".to_owned(), json!("Edited here"));
     world.fields.0.insert("job_title".to_owned(), FieldRule { local_only: true, ..field("user.jobTitle") });
-    assert_eq!(only_update(&mut world), Changes::default());
+    assert_eq!(world.only_update(), Changes::default());
     world.fields.0.clear();
-    assert_eq!(only_update(&mut world).fields["job_title"], "Agent", "without the mark Entra's value comes back");
+    assert_eq!(world.only_update().fields["job_title"], "Agent", "without the mark Entra's value comes back");
 }
 
 #[test]
@@ -101,7 +93,7 @@ fn m9_any_property_can_fill_any_field() {
     world.fields.0.insert("login".to_owned(), field("user.userPrincipalName"));
     world.fields.0.insert("aliases".to_owned(), field("user.proxyAddresses"));
     world.fields.0.insert("display_name".to_owned(), field("user.givenName"));
-    let changes = only_update(&mut world);
+    let changes = world.only_update();
     assert_eq!(changes.fields["login"], "ada@fabrikam.example");
     assert_eq!(changes.fields["aliases"][1], "smtp:a.example@fabrikam.example");
     assert_eq!(changes.display_name, Some(Some("Ada".to_owned())));
@@ -147,7 +139,7 @@ fn g11_a_bad_value_fails_its_own_field_and_nothing_else() {
 fn bi35_markup_is_kept_as_text_and_an_address_has_its_line_breaks() {
     let mut world = World::with_staff_ada();
     world.reads_profile(json!({"jobTitle": "<b>=1+1</b>", "streetAddress": "Main Street 1\r\nBack door"}));
-    let changes = only_update(&mut world);
+    let changes = world.only_update();
     assert_eq!(
         Value::Object(changes.fields),
         json!({"job_title": "<b>=1+1</b>", "street": "Main Street 1\r\nBack door"})
@@ -177,14 +169,14 @@ fn a_new_address_that_belongs_to_somebody_else_is_a_question_and_the_rest_is_app
     assert_eq!(world.record().fields["job_title"], "Lead");
 
     world.others.clear();
-    assert_eq!(only_update(&mut world).email, Some(Some("New@fabrikam.example".to_owned())));
+    assert_eq!(world.only_update().email, Some(Some("New@fabrikam.example".to_owned())));
 }
 
 #[test]
 fn another_spelling_of_ones_own_address_is_no_clash() {
     let mut world = World::with_staff_ada();
     world.reads_profile(json!({"mail": "ADA@fabrikam.example"}));
-    let changes = only_update(&mut world);
+    let changes = world.only_update();
     assert_eq!(changes.email, Some(Some("ADA@fabrikam.example".to_owned())));
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_core::expression::{Answer, BadExpression, Expression, FUNCTIONS, MAX_DEPTH, MAX_SOURCE, Type};
 use lockstep_core::field::{FieldMap, FieldRule, map_fields};
-use lockstep_core::plan::{Changes, Step};
+use lockstep_core::plan::Changes;
 use lockstep_core::profile::Profile;
 use lockstep_core::record::Kind;
 use lockstep_core::rules_file::RulesFile;
@@ -202,31 +202,23 @@ fn field(from: &str) -> FieldRule {
     FieldRule { from: Some(parsed(from)), clear_when_blank: false, local_only: false }
 }
 
-fn only_update(world: &mut World) -> Changes {
-    match &world.settles().steps[..] {
-        [] => Changes::default(),
-        [Step::Update(changes)] => changes.clone(),
-        other => panic!("{other:?}"),
-    }
-}
-
 /// M4, M11: blank, default, `clear_when_blank` and `local_only` hold for expressions as for plain properties.
 #[test]
 fn a_blank_answer_erases_only_where_the_mapping_says_so_and_takes_the_default() {
     let mut world = World::with_staff_ada();
     world.fields.0.insert("job_title".to_owned(), field("upper(user.jobTitle)"));
-    assert_eq!(only_update(&mut world).fields["job_title"], "AGENT");
+    assert_eq!(world.only_update().fields["job_title"], "AGENT");
     world.reads_profile(json!({"jobTitle": " "}));
-    assert_eq!(only_update(&mut world), Changes::default(), "a blank answer erases nothing");
+    assert_eq!(world.only_update(), Changes::default(), "a blank answer erases nothing");
     let clearing = FieldRule { clear_when_blank: true, ..field("upper(user.jobTitle)") };
     world.fields.0.insert("job_title".to_owned(), clearing);
-    assert_eq!(only_update(&mut world).fields["job_title"], Value::Null);
+    assert_eq!(world.only_update().fields["job_title"], Value::Null);
     world.defaults.employee.insert("job_title".to_owned(), json!("Agent of none"));
-    assert_eq!(only_update(&mut world).fields["job_title"], "Agent of none");
+    assert_eq!(world.only_update().fields["job_title"], "Agent of none");
     let local = FieldRule { local_only: true, ..field("upper(user.jobTitle)") };
     world.fields.0.insert("job_title".to_owned(), local);
     world.reads_profile(json!({"jobTitle": "Lead"}));
-    assert_eq!(only_update(&mut world), Changes::default(), "a local-only field is not written");
+    assert_eq!(world.only_update(), Changes::default(), "a local-only field is not written");
 }
 
 /// In the spirit of G-09: what Graph did not say neither writes nor clears; what is not looked at does not matter.

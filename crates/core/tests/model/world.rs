@@ -217,6 +217,15 @@ impl World {
         planned
     }
 
+    /// What settling changes in the record, where it may do nothing else.
+    pub fn only_update(&mut self) -> Changes {
+        match &self.settles().steps[..] {
+            [] => Changes::default(),
+            [Step::Update(changes)] => changes.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub fn apply(&mut self, step: &Step) {
         if let Step::Create(new) = step {
             let mut record = blank_record(new.kind);
