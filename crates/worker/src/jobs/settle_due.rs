@@ -123,10 +123,10 @@ fn next_look(due: &Due, outcome: &Outcome, now: Timestamp, timing: &Timing) -> O
     let mut owed: Vec<NextLook> = Vec::new();
     if let Some(wait) = outcome.plan.wait {
         // Replicas that contradict each other about somebody are asked again when they had time to agree.
-        let again = wait.reason == WaitReason::NeedsBothFacets;
-        let in_vain = again && matches!(due.reason, DueReason::BothFacets | DueReason::FirstSync);
+        let in_vain = wait.at <= now && is_another_look(due.reason);
         let soonest = if in_vain { now + timing.coalesce } else { now };
-        let reason = if in_vain { due.reason } else { wait.reason.into() };
+        let of_first_sync = in_vain && due.reason == DueReason::FirstSync;
+        let reason = if of_first_sync { due.reason } else { wait.reason.into() };
         owed.push(both(wait.at.max(soonest), reason));
     }
     if let Some(at) = after_hint(due, &outcome.person.user, now, timing) {
@@ -140,6 +140,28 @@ fn next_look(due: &Due, outcome: &Outcome, now: Timestamp, timing: &Timing) -> O
         owed.push(both(at, DueReason::Settle));
     }
     first_of(owed)
+}
+
+/// The last look asked for this one: it came to nothing if another one is wanted at once.
+fn is_another_look(reason: DueReason) -> bool {
+    match reason {
+        DueReason::ScopeAgree
+        | DueReason::MissingAgree
+        | DueReason::ReenableAgree
+        | DueReason::BothFacets
+        | DueReason::Incomplete
+        | DueReason::FirstSync
+        | DueReason::LostRead => true,
+        DueReason::Hint
+        | DueReason::Settle
+        | DueReason::Recheck
+        | DueReason::NotListed
+        | DueReason::Relist
+        | DueReason::EnteredScope
+        | DueReason::OnDemand
+        | DueReason::Replay
+        | DueReason::Rules => false,
+    }
 }
 
 /// The earliest look, which also remembers the latest one; looks in between are found again from the hint's time.

@@ -120,3 +120,27 @@ async fn g10_a_group_that_hides_its_members_takes_nobody_out() {
     assert_eq!(world.status(ada).await, Some(Status::Inactive));
     world.rest().await;
 }
+
+/// The second read of `scope_agree` is wanted, and the replica that is asked for memberships does not know her at all:
+/// no evidence, and nobody is asked over and over until it does.
+#[tokio::test]
+async fn g09_a_replica_that_does_not_know_somebody_yet_is_not_asked_without_a_pause() {
+    let (mut world, staff) = World::with_staff().await;
+    let ada = world.hire("Ada", &[staff]);
+    world.sync().await;
+    world.tenant.remove_member(staff, ada).unwrap();
+    world.notify_members(staff, &[(ada, true)]).await;
+    world.settled().await;
+    let stale = Fault { lag_ms: Some(15 * 60 * 1000), ..Fault::on("GET /users/{id}/transitiveMemberOf") };
+    world.sim.set_fault(stale);
+    world.sim.reset_counters();
+    world.later(seconds(11)).await;
+    assert_eq!(world.status(ada).await, Some(Status::Active), "a 404 says nothing about her groups");
+    let asked = world.requests("GET /users/{id}/transitiveMemberOf");
+    assert!(asked <= 3, "asked {asked} times");
+
+    world.sim.clear_faults();
+    world.later(seconds(6)).await;
+    assert_eq!(world.reasons(ada).await, [Reason::OutOfScope]);
+    world.rest().await;
+}
