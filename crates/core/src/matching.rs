@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::field;
 use crate::id::{ObjectId, RecordId};
 use crate::profile::{Profile, address_key};
-use crate::record::{Kind, Status};
+use crate::record::{Kind, Reason, Status};
+use crate::review::{Answer, Choice, Doubt, ReviewKind, latest};
 use crate::settings::Settings;
 use crate::username;
 
@@ -18,6 +19,12 @@ pub struct Candidate {
     pub kind: Kind,
     /// Its status.
     pub status: Status,
+    /// Why it is inactive.
+    pub reasons: BTreeSet<Reason>,
+    /// Of this connection, or of none yet: a record of another connection is nobody's to change here (G-22).
+    pub within_reach: bool,
+    /// Its employee id: an argument, never a key.
+    pub employee_id: Option<String>,
     /// Whoever it is linked to.
     pub entra_id: Option<ObjectId>,
     /// The realm it lies in; a record of another realm is never linked and never named in a review (G-22).
@@ -30,6 +37,19 @@ pub struct Candidate {
     pub email_key: Option<String>,
     /// Compared form of its username.
     pub username_key: Option<String>,
+}
+
+impl Candidate {
+    /// The directory user it is linked to is disabled or deleted, as proven: it may be theirs again under a new object id.
+    pub fn former_owner(&self) -> Option<ObjectId> {
+        let gone = [Reason::UpstreamDeleted, Reason::UpstreamDisabled].iter().any(|why| self.reasons.contains(why));
+        self.entra_id.filter(|_| gone && self.status == Status::Inactive && self.within_reach)
+    }
+
+    /// An admin may take its address away for somebody else.
+    pub fn may_lose_address(&self) -> bool {
+        !self.root && self.status != Status::Archived && self.within_reach
+    }
 }
 
 /// Graph's answer to "which users have this address as mail, UPN or proxy address?"
@@ -98,21 +118,31 @@ fn alias_keys(profile: &Profile) -> BTreeSet<String> {
 /// What matching says of a person without a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// Nobody here has the address.
+    /// Nobody here has an address of theirs.
     Create,
-    /// This record is theirs.
-    Link(RecordId),
-    /// TH-09's conditions do not all hold: nothing is written for this person's identity.
-    Review {
-        /// Records of this realm concerned.
-        candidates: Vec<RecordId>,
-        /// Why, in plain words.
-        why: &'static str,
-    },
-    /// All that can be known here holds; Graph must say who has this address (key form).
+    /// Records that could be theirs. Without a doubt it is one, and it is.
+    Like(Likeness),
+    /// All that can be known here is known; Graph must say who has this address (key form).
     AskAddress(String),
     /// Later: the first sync has not yet seen every mapped group.
     FirstSync,
+}
+
+/// Records that have an address of a person who is not linked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Likeness {
+    /// The address they have in common (key form).
+    pub about: String,
+    /// The records of this realm.
+    pub candidates: Vec<RecordId>,
+    /// Those that nobody is linked to and that can be linked.
+    pub free: Vec<RecordId>,
+    /// Those whose directory user is disabled or deleted, with that user.
+    pub former: Vec<(RecordId, ObjectId)>,
+    /// What speaks against linking without asking.
+    pub doubts: BTreeSet<Doubt>,
+    /// One of them has this person's employee id.
+    pub same_employee_id: bool,
 }
 
 /// What TH-09 looks at besides the candidates.
@@ -126,63 +156,97 @@ pub struct MatchContext<'a> {
     pub first_sync_done: bool,
     /// Graph's answer, if it was asked in this task.
     pub address_owners: Option<&'a AddressOwners>,
+    /// What was answered about this person before.
+    pub answers: &'a [Answer],
 }
 
-/// Whose record is this person's (M3)? Only a record that TH-09 lets through is linked; every other likeness is a review.
+/// Whose record is this person's (M3)? Only what TH-09 lets through is linked; every other likeness is a question.
 pub fn find_match(profile: &Profile, candidates: &[Candidate], cx: &MatchContext<'_>) -> Match {
     let email = email_key(profile);
-    let holders = candidates.iter().filter(|candidate| email.is_some() && candidate.email_key == email);
-    let holders: Vec<&Candidate> = holders.collect();
-    match (email, holders.as_slice()) {
-        (Some(email), [holder]) => match refusal(profile, &email, holder, cx) {
-            Some(why) => review(&holders, why, cx),
-            None => by_owners(profile, email, holder, cx),
-        },
-        (_, []) => by_alias(profile, candidates, cx),
-        _ => review(&holders, "several records have this person's address", cx),
+    let holders = |of: &dyn Fn(&String) -> bool| -> Vec<&Candidate> {
+        candidates.iter().filter(|candidate| candidate.email_key.as_ref().is_some_and(of)).collect()
+    };
+    let by_email = holders(&|key| email.as_ref() == Some(key));
+    if !by_email.is_empty() {
+        return judge(profile, &by_email, BTreeSet::new(), cx);
     }
+    let aliases = alias_keys(profile);
+    let by_alias = holders(&|key| aliases.contains(key));
+    if by_alias.is_empty() {
+        return Match::Create;
+    }
+    judge(profile, &by_alias, BTreeSet::from([Doubt::OtherAddress]), cx)
+}
+
+/// Graph is asked before a question is put: whoever answers must be shown every doubt.
+fn judge(profile: &Profile, holders: &[&Candidate], mut doubts: BTreeSet<Doubt>, cx: &MatchContext<'_>) -> Match {
+    doubts.extend(holders.iter().flat_map(|holder| doubts_about(profile, holder, cx)));
+    let [holder] = holders else {
+        doubts.insert(Doubt::SeveralRecords);
+        return Match::Like(likeness(profile, holders, doubts, cx));
+    };
+    if doubts.iter().any(|doubt| !doubt.is_overrulable()) {
+        return Match::Like(likeness(profile, holders, doubts, cx));
+    }
+    if doubts.is_empty() && !cx.first_sync_done {
+        return Match::FirstSync;
+    }
+    let address = holder.email_key.clone().unwrap_or_default();
+    // The mirror knows only those in scope, Graph everybody: exactly this person must have the address.
+    match cx.address_owners.filter(|owners| owners.address == address) {
+        None => return Match::AskAddress(address),
+        Some(owners) if owners.users.iter().eq([&profile.id]) => {}
+        Some(_) => {
+            doubts.insert(Doubt::SeveralUsers);
+        }
+    }
+    Match::Like(likeness(profile, holders, doubts, cx))
 }
 
 /// The conditions of TH-09 that can be checked here, one a line.
-fn refusal(profile: &Profile, email: &str, holder: &Candidate, cx: &MatchContext<'_>) -> Option<&'static str> {
-    let domain = email.rsplit('@').next().unwrap_or_default();
+fn doubts_about(profile: &Profile, holder: &Candidate, cx: &MatchContext<'_>) -> BTreeSet<Doubt> {
+    let domain = holder.email_key.as_deref().and_then(|email| email.rsplit('@').next()).unwrap_or_default();
     let domain_ok = cx.verified_domains.iter().any(|verified| verified.eq_ignore_ascii_case(domain));
+    let former = holder.former_owner().is_some();
     let checks = [
-        (holder.root, "the address belongs to the root user, who is never linked"),
-        (holder.realm != cx.realm, "the address belongs to a record of another realm"),
-        (holder.status == Status::Archived, "the address belongs to an archived record"),
-        (holder.entra_id.is_some(), "the record is linked to another directory user; possibly a rehire"),
-        (holder.privileged, "the record is privileged: linking it needs an admin's yes"),
-        (profile.is_guest() || profile.is_pending(), "a guest never takes over a record by address"),
-        (!domain_ok, "the address's domain is not one this connection may match by"),
+        (holder.root, Doubt::Root),
+        (holder.realm != cx.realm, Doubt::OtherRealm),
+        (holder.status == Status::Archived, Doubt::Archived),
+        (holder.entra_id.is_some() && !former, Doubt::LinkedElsewhere),
+        (former, Doubt::FormerOwner),
+        (holder.privileged, Doubt::Privileged),
+        (profile.is_guest() || profile.is_pending(), Doubt::Guest),
+        (!domain_ok, Doubt::ForeignDomain),
+        (was_undone(holder, cx.answers), Doubt::Undone),
     ];
-    checks.into_iter().find_map(|(refused, why)| refused.then_some(why))
+    checks.into_iter().filter_map(|(holds, doubt)| holds.then_some(doubt)).collect()
 }
 
-/// Graph knows everybody of the tenant, the mirror only those in scope: exactly this person must have the address.
-fn by_owners(profile: &Profile, email: String, holder: &Candidate, cx: &MatchContext<'_>) -> Match {
-    if !cx.first_sync_done {
-        return Match::FirstSync;
-    }
-    match cx.address_owners.filter(|owners| owners.address == email) {
-        None => Match::AskAddress(email),
-        Some(owners) if owners.users.iter().eq([&profile.id]) => Match::Link(holder.id),
-        Some(_) => review(&[holder], "in Microsoft, not exactly this one user has the address", cx),
-    }
-}
-
-fn by_alias(profile: &Profile, candidates: &[Candidate], cx: &MatchContext<'_>) -> Match {
-    let aliases = alias_keys(profile);
-    let holds = |candidate: &&Candidate| candidate.email_key.as_ref().is_some_and(|key| aliases.contains(key));
-    let holders: Vec<&Candidate> = candidates.iter().filter(holds).collect();
-    if holders.is_empty() {
-        return Match::Create;
-    }
-    review(&holders, "a record has another address or the sign-in name of this person as its address", cx)
+fn was_undone(holder: &Candidate, answers: &[Answer]) -> bool {
+    answers.iter().any(|answer| answer.choice == Choice::Unlink && answer.record == Some(holder.id))
 }
 
 /// Records of other realms are not named: a review is shown to this realm's admins (G-22).
-fn review(holders: &[&Candidate], why: &'static str, cx: &MatchContext<'_>) -> Match {
-    let own = holders.iter().filter(|holder| holder.realm == cx.realm).map(|holder| holder.id);
-    Match::Review { candidates: own.collect(), why }
+fn likeness(profile: &Profile, holders: &[&Candidate], doubts: BTreeSet<Doubt>, cx: &MatchContext<'_>) -> Likeness {
+    let own = || holders.iter().filter(|holder| holder.realm == cx.realm);
+    let open = || own().filter(|holder| !holder.root && holder.status != Status::Archived);
+    let employee_id = profile.text("employeeId");
+    Likeness {
+        about: holders.first().and_then(|holder| holder.email_key.clone()).unwrap_or_default(),
+        candidates: own().map(|holder| holder.id).collect(),
+        free: open().filter(|holder| holder.entra_id.is_none()).map(|holder| holder.id).collect(),
+        former: open().filter_map(|holder| Some((holder.id, holder.former_owner()?))).collect(),
+        doubts,
+        same_employee_id: employee_id.is_some() && own().any(|holder| holder.employee_id.as_deref() == employee_id),
+    }
+}
+
+/// Usernames that answers about this person bring up, in key form: the store looks for whoever has them.
+pub fn answered_usernames(answers: &[Answer]) -> BTreeSet<String> {
+    let Some(answer) = latest(answers, ReviewKind::UsernameTaken) else { return BTreeSet::new() };
+    match (answer.choice, &answer.username, &answer.about) {
+        (Choice::Name, Some(name), _) => BTreeSet::from([address_key(name)]),
+        (Choice::Number, _, Some(about)) => username::keys(about, true),
+        _ => BTreeSet::new(),
+    }
 }

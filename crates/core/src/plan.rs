@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 
 use crate::desired::{DecisionSettings, Desired, desired};
 use crate::field::{FailedField, FieldMap};
-use crate::id::RecordId;
+use crate::id::{ObjectId, RecordId, ReviewId};
 use crate::matching::{AddressOwners, Candidate};
 use crate::mirror::{Agreements, MirroredUser, ProfileFacet, Source};
 use crate::record::{Kind, Reason, Record, Status};
-use crate::review::NewReview;
+use crate::review::{Answer, Choice, NewReview, ReviewKind, latest};
 use crate::rule::RuleSet;
 use crate::settings::{Defaults, Settings};
 use crate::timestamp::Timestamp;
@@ -23,6 +23,7 @@ mod evidence;
 pub mod kind_change;
 
 /// Everything the plan for one person may look at.
+#[derive(Clone, Copy)]
 pub struct Observed<'a> {
     /// The directory user.
     pub user: &'a MirroredUser,
@@ -32,6 +33,8 @@ pub struct Observed<'a> {
     pub candidates: &'a [Candidate],
     /// Graph's answer to "who has this address?", if it was asked in this task.
     pub address_owners: Option<&'a AddressOwners>,
+    /// What was answered to reviews about this person, the oldest first.
+    pub answers: &'a [Answer],
 }
 
 /// Everything else the plan depends on; nothing of it is about one person.
@@ -69,6 +72,23 @@ pub enum Step {
     /// what else must change depends on what it holds.
     Link {
         /// The record; its id and all that refers to it stay.
+        record: RecordId,
+    },
+    /// The record of a directory user who is disabled or deleted is this person's: an admin said so. Then as after a link.
+    Rehire {
+        /// The record; its id and all that refers to it stay.
+        record: RecordId,
+        /// Whoever it is linked to until then.
+        from: ObjectId,
+    },
+    /// An admin undid the link: the record has again what it had before, and nobody is linked to it.
+    Unlink {
+        /// The record.
+        record: RecordId,
+    },
+    /// An admin gave this person the address of another record, which loses it and is looked at again.
+    ReleaseAddress {
+        /// The other record.
         record: RecordId,
     },
     /// New values for mapped attributes.
@@ -136,6 +156,8 @@ pub struct Plan {
     pub ask_address: Option<String>,
     /// Questions for a person. Opened once per kind and person.
     pub reviews: Vec<NewReview>,
+    /// Answers that this plan carries out, or remembers for the first time.
+    pub answered: Vec<ReviewId>,
     /// Fields whose value could not be used: the old one stays, and the failure is shown (G-11).
     pub failed: Vec<FailedField>,
     /// To be kept with the directory user.
@@ -178,19 +200,44 @@ pub fn plan(observed: &Observed<'_>, rules: &RuleSet, cx: &PlanContext<'_>) -> P
     match observed.record {
         // Exempt from everything the directory says (G-24); an archived record is nobody's live login (M7).
         Some(record) if record.root || record.status == Status::Archived => {}
-        Some(record) => access::bring_in_line(&mut plan, observed, record, rules, cx),
+        Some(record) => match undoing(observed.answers, record) {
+            Some(answer) => plan.unlink(record, answer, cx),
+            None => access::bring_in_line(&mut plan, observed, record, rules, cx),
+        },
         None => entry::enter(&mut plan, observed, rules, cx),
     }
     plan
 }
 
+/// The link of this record is to be undone.
+fn undoing<'a>(answers: &'a [Answer], record: &Record) -> Option<&'a Answer> {
+    latest(answers, ReviewKind::Link)
+        .filter(|answer| !answer.applied && answer.choice == Choice::Unlink && answer.record == Some(record.id))
+}
+
 impl Plan {
+    /// Whose the record is then is another question, asked at the next look: Graph is asked for it.
+    fn unlink(&mut self, record: &Record, answer: &Answer, cx: &PlanContext<'_>) {
+        self.agreements = Agreements::default();
+        self.steps.push(Step::Unlink { record: record.id });
+        self.answered.push(answer.review);
+        self.look_again(cx.now, WaitReason::NeedsBothFacets);
+    }
+
+    /// The answer counts, and is noted when it does so for the first time.
+    fn follow(&mut self, answer: &Answer) {
+        if !answer.applied {
+            self.answered.push(answer.review);
+        }
+    }
+
     fn nothing(desired: Desired, agreements: Agreements) -> Self {
         Self {
             steps: Vec::new(),
             wait: None,
             ask_address: None,
             reviews: Vec::new(),
+            answered: Vec::new(),
             failed: Vec::new(),
             agreements,
             desired,

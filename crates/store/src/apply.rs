@@ -5,6 +5,7 @@
 pub(crate) mod change;
 pub(crate) mod keys;
 pub(crate) mod trace;
+mod undo;
 pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockstep_core::brake::Judgement;
 use lockstep_core::mirror::ProfileFacet;
 use lockstep_core::plan::{Plan, Step};
-use lockstep_core::record::{Record, Status};
+use lockstep_core::record::Status;
 use lockstep_core::{RecordId, Ticket, Timestamp};
 
-use crate::apply::change::Change;
+use crate::apply::change::{Beside, Change};
 use crate::connection::Connection;
 use crate::db::Tx;
 use crate::due::mark::MarkDue;
@@ -119,27 +120,31 @@ impl Tx {
     /// task runs again.
     pub async fn apply(&mut self, connection: &Connection, decided: &[Decided<'_>]) -> Result<Applied, StoreError> {
         self.refuse_stale(connection, decided).await?;
-        let linked = self.records_to_link(decided).await?;
+        let beside = self.records_beside(connection, decided).await?;
         let exempt = self.exempt_among_held(connection, decided).await?;
         let now = self.now();
         let mut changes = Vec::with_capacity(decided.len());
         for one in decided {
             changes.push(
-                Change::of(connection, one, &linked, &exempt, now)
+                Change::of(connection, one, &beside, &exempt, now)
                     .ok_or_else(|| self.conflict("the record was linked"))?,
             );
         }
+        change::release_addresses(connection, decided, &beside, &mut changes)
+            .ok_or_else(|| self.conflict("the record with the address may not lose it"))?;
         let contested = self.settle_keys(connection, &mut changes).await?;
         self.write_records(connection, &changes).await?;
         self.write_trace(connection, &changes).await?;
-        self.write_removals(connection, &changes).await?;
-        let held = self.write_holds(connection, &changes).await?;
+        let own = &changes[..decided.len()];
+        self.write_removals(connection, own).await?;
+        let held = self.write_holds(connection, own).await?;
         let reviews = self.write_reviews(connection, decided).await?;
         self.write_decisions(connection, decided).await?;
         let again: Vec<MarkDue> =
             contested.iter().map(|place| look_again(&decided[*place], now + self.timing().coalesce)).collect();
         self.mark_due(connection.id, &again).await?;
-        let mut applied = sum_up(&changes, &contested);
+        self.tell_who_gave_up(connection, &changes[decided.len()..]).await?;
+        let mut applied = sum_up(own, &contested);
         (applied.held, applied.reviews) = (held, reviews);
         Ok(applied)
     }
@@ -158,15 +163,38 @@ impl Tx {
         Ok(())
     }
 
-    async fn records_to_link(&mut self, decided: &[Decided<'_>]) -> Result<BTreeMap<RecordId, Record>, StoreError> {
+    /// The records that these decisions name beside the people's own, locked; and those of links to be undone as they
+    /// were before.
+    async fn records_beside(&mut self, connection: &Connection, decided: &[Decided<'_>]) -> Result<Beside, StoreError> {
         let steps = decided.iter().flat_map(|one| &one.plan.steps);
         let ids: Vec<RecordId> = steps
             .filter_map(|step| match step {
-                Step::Link { record } => Some(*record),
+                Step::Link { record } | Step::Rehire { record, .. } | Step::ReleaseAddress { record } => Some(*record),
                 _ => None,
             })
             .collect();
-        self.records_by_id(&ids).await
+        let named = self.records_by_id(&ids).await?;
+        let mut former = BTreeMap::new();
+        for one in decided.iter().filter(|one| one.plan.steps.iter().any(|step| matches!(step, Step::Unlink { .. }))) {
+            if let Some(record) = &one.person.record {
+                former.insert(record.id, self.before_link(connection, record).await?);
+            }
+        }
+        Ok(Beside { named, former })
+    }
+
+    /// Whoever lost an address to somebody is looked at again, and is not asked for it back.
+    async fn tell_who_gave_up(&mut self, connection: &Connection, changes: &[Change<'_>]) -> Result<(), StoreError> {
+        let now = self.now();
+        for change in changes {
+            let Some(gave) = &change.before else { continue };
+            let to = change.decided.person.record.as_ref().map(|record| record.id);
+            if let (Some(user), Some(to)) = (gave.entra_id.filter(|_| gave.connection == Some(connection.id)), to) {
+                self.remember_given_up(connection, user, gave, to).await?;
+                self.mark_due(connection.id, &[MarkDue { object: user, ..look_again(change.decided, now) }]).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A confirmed plan lets even those go who are held.
@@ -206,7 +234,7 @@ fn sum_up(changes: &[Change<'_>], contested: &[usize]) -> Applied {
             Some(Effect::Linked) => &mut applied.linked,
             Some(Effect::Deactivated) => &mut applied.deactivated,
             Some(Effect::Reactivated) => &mut applied.reactivated,
-            Some(Effect::Updated) => &mut applied.updated,
+            Some(Effect::Unlinked | Effect::Updated) => &mut applied.updated,
             None => &mut applied.unchanged,
         };
         *counter += 1;
@@ -227,6 +255,7 @@ pub(crate) enum Effect {
     Deactivated,
     Reactivated,
     Linked,
+    Unlinked,
     Updated,
 }
 
@@ -238,6 +267,7 @@ impl Effect {
             Self::Deactivated => "record.deactivate",
             Self::Reactivated => "record.reactivate",
             Self::Linked => "record.link",
+            Self::Unlinked => "record.unlink",
             Self::Updated => "record.update",
         }
     }
@@ -248,6 +278,7 @@ impl Change<'_> {
         let after = self.after.as_ref()?;
         let Some(before) = &self.before else { return Some(Effect::Created) };
         let effect = match (before.status, after.status) {
+            _ if before.entra_id.is_some() && after.entra_id.is_none() => Effect::Unlinked,
             (Status::Active, Status::Inactive) => Effect::Deactivated,
             (Status::Inactive, Status::Active) => Effect::Reactivated,
             _ if before.entra_id != after.entra_id => Effect::Linked,

@@ -63,6 +63,7 @@ pub use mirror::group::MirroredGroup;
 pub use mirror::listing::ListedPage;
 pub use mirror::{HeldAs, MirroredPerson, People};
 pub use replay::{FailedFilter, NoReplay, Replay};
+pub use review::settle::{Chosen, NotSettled};
 pub use secret::{Keys, MacPurpose, Place};
 pub use subscription::{Resource, Subscription, SubscriptionStatus};
 pub use taking::TakenHints;

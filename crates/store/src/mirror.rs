@@ -12,6 +12,7 @@ use lockstep_core::brake::CauseClass;
 use lockstep_core::matching::Candidate;
 use lockstep_core::mirror::{MembershipRead, Merged, MirroredUser, PersonRead};
 use lockstep_core::record::Record;
+use lockstep_core::review::Answer;
 use lockstep_core::{ConnectionId, ObjectId};
 
 use crate::connection::Connection;
@@ -30,6 +31,8 @@ pub struct MirroredPerson {
     pub record: Option<Record>,
     /// Other records of the realm that hold an address or a username this person would take.
     pub candidates: Vec<Candidate>,
+    /// What was answered to reviews about them, the oldest first.
+    pub answers: Vec<Answer>,
     /// What became of the reads; all `false` when nothing was read.
     pub merged: Merged,
     /// The hold that keeps this person's removal back.
@@ -230,11 +233,13 @@ impl Reader<'_> {
                 (row, record)
             })
             .collect();
-        let mut candidates = self.candidates(connection, &rows).await?;
+        let mut answers = self.answers(connection.id, &ids).await?;
+        let mut candidates = self.candidates(connection, &rows, &answers).await?;
         Ok(rows
             .into_iter()
             .map(|(row, record)| MirroredPerson {
                 candidates: candidates.remove(&row.user.id).unwrap_or_default(),
+                answers: answers.remove(&row.user.id).unwrap_or_default(),
                 open_hold: record.as_ref().and_then(|record| holds.get(&record.id).copied()),
                 decided_version: row.decided_version,
                 merged: Merged::default(),

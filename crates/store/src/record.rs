@@ -64,9 +64,14 @@ pub(crate) fn record_from(row: &Row) -> Result<Record, StoreError> {
     })
 }
 
-pub(crate) fn candidate_from(row: &Row) -> Result<Candidate, StoreError> {
+/// As seen from this connection.
+pub(crate) fn candidate_from(row: &Row, connection: ConnectionId) -> Result<Candidate, StoreError> {
     const T: &str = "record";
+    let fields: serde_json::Map<String, serde_json::Value> = row.json(T, "fields")?;
     Ok(Candidate {
+        reasons: row.json(T, "reasons")?,
+        within_reach: row.get::<Option<Uuid>>("connection_id")?.is_none_or(|of| of == connection.0),
+        employee_id: fields.get("employee_id").and_then(|id| id.as_str()).map(str::to_owned),
         id: RecordId(row.get("id")?),
         kind: row.word(T, "kind", kind_from)?,
         status: row.word(T, "status", status_from)?,
@@ -136,7 +141,7 @@ impl Reader<'_> {
             let query = query.value(connection.realm.as_str()).within_realm(connection.id, &connection.realm);
             let query = query.push(" AND ").push(column.as_str()).push(" IN ");
             for row in self.all(query.list(chunk.iter().map(String::as_str))).await? {
-                holders.insert(row.get(column.as_str())?, candidate_from(&row)?);
+                holders.insert(row.get(column.as_str())?, candidate_from(&row, connection.id)?);
             }
         }
         Ok(holders)

@@ -47,6 +47,7 @@ impl Basis {
             record: person.record.as_ref(),
             candidates: &person.candidates,
             address_owners: owners,
+            answers: &person.answers,
         };
         let plan = plan::plan(&observed, &self.rules, &self.context(now));
         if self.touches(person) { plan } else { untouched(plan, person) }
@@ -82,5 +83,13 @@ impl Basis {
 
 fn untouched(plan: Plan, person: &MirroredPerson) -> Plan {
     let agreements = person.user.agreements;
-    Plan { steps: Vec::new(), wait: None, ask_address: None, reviews: Vec::new(), agreements, ..plan }
+    Plan {
+        steps: Vec::new(),
+        wait: None,
+        ask_address: None,
+        reviews: Vec::new(),
+        answered: Vec::new(),
+        agreements,
+        ..plan
+    }
 }

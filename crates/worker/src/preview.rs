@@ -297,7 +297,9 @@ impl RulePlan {
             }
             Some(record) => Some(self.staying(record, plan)),
             None if plan.steps.iter().any(|step| matches!(step, Step::Create(_))) => Some(&mut self.created),
-            None if plan.steps.iter().any(|step| matches!(step, Step::Link { .. })) => Some(&mut self.linked),
+            None if plan.steps.iter().any(|step| matches!(step, Step::Link { .. } | Step::Rehire { .. })) => {
+                Some(&mut self.linked)
+            }
             None if !plan.reviews.is_empty() => Some(&mut self.review),
             None => None,
         }

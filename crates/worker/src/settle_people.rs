@@ -125,7 +125,7 @@ async fn apply_once(
 }
 
 fn links(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| matches!(step, Step::Link { .. }))
+    plan.steps.iter().any(|step| matches!(step, Step::Link { .. } | Step::Rehire { .. }))
 }
 
 impl Look {
@@ -225,7 +225,7 @@ fn removal(person: &MirroredPerson, plan: &Plan) -> Option<(RecordId, CauseClass
     })?;
     let linked = person.record.as_ref().filter(|record| record.status == Status::Active).map(|record| record.id);
     let linking = plan.steps.iter().find_map(|step| match step {
-        Step::Link { record } => Some(*record),
+        Step::Link { record } | Step::Rehire { record, .. } => Some(*record),
         _ => None,
     });
     Some((linked.or(linking)?, CauseClass::of(reasons)))

@@ -48,6 +48,7 @@ fn what_is_not_there_is_a_failure_that_says_where_to_look() {
         &["event", "show", nothing],
         &["hold", "show", nothing],
         &["review", "show", nothing],
+        &["review", "settle", nothing, "keep"],
     ] {
         let ran = bench.run(args);
         assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{args:?}: {}", ran.stderr);

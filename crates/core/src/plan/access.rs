@@ -7,7 +7,7 @@ use crate::mirror::{MirroredUser, ProfileFacet};
 use crate::plan::evidence::{self, Evidence};
 use crate::plan::{Observed, Plan, PlanContext, Step, WaitReason, attributes};
 use crate::record::{Reason, Record, Status};
-use crate::review::{NewReview, ReviewKind};
+use crate::review::{Choice, NewReview, ReviewKind};
 use crate::rule::RuleSet;
 use crate::timestamp::Timestamp;
 
@@ -34,7 +34,7 @@ pub(super) fn bring_in_line(
     }
     let kind_fits = set_access(plan, record);
     if let Some(profile) = user.profile.present() {
-        attributes::update(plan, profile, record, observed.candidates, cx);
+        attributes::update(plan, profile, record, observed, cx);
     }
     if record.status == Status::Inactive {
         out_or_back(plan, user, record, &evidence, kind_fits, cx);
@@ -68,9 +68,11 @@ fn set_access(plan: &mut Plan, record: &Record) -> bool {
 fn kind_change(record: &Record) -> NewReview {
     NewReview {
         kind: ReviewKind::KindChange,
+        about: None,
         candidates: vec![record.id],
+        doubts: BTreeSet::new(),
         why: "the winning rule gives another kind of record".to_owned(),
-        choices: vec!["change_kind".to_owned(), "keep".to_owned()],
+        choices: vec![Choice::ChangeKind, Choice::Keep],
     }
 }
 

@@ -1,15 +1,17 @@
 //! Mapped attributes: only what differs is written, a bad value fails its own field (G-11), a taken address or username
 //! is a question and stops nothing else.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::field::{self, DISPLAY_NAME, FailedField, Mapped, map_fields};
 use crate::id::RecordId;
 use crate::matching::{self, Candidate};
-use crate::plan::{Changes, Plan, PlanContext, Step};
+use crate::plan::{Changes, Observed, Plan, PlanContext, Step};
 use crate::profile::{Profile, address_key};
 use crate::record::{Kind, Record};
-use crate::review::{NewReview, ReviewKind};
+use crate::review::{Answer, Choice, NewReview, ReviewKind, latest};
 use crate::settings::UsernameStyle;
 use crate::username;
 
@@ -18,10 +20,11 @@ pub(super) fn update(
     plan: &mut Plan,
     profile: &Profile,
     record: &Record,
-    candidates: &[Candidate],
+    observed: &Observed<'_>,
     cx: &PlanContext<'_>,
 ) {
-    let changes = Mapping { plan, profile, record: Some(record), candidates, cx }.changes(record.kind);
+    let (candidates, answers) = (observed.candidates, observed.answers);
+    let changes = Mapping { plan, profile, record: Some(record), candidates, answers, cx }.changes(record.kind);
     if !changes.is_empty() {
         plan.steps.push(Step::Update(changes));
     }
@@ -32,10 +35,11 @@ pub(super) fn initial(
     plan: &mut Plan,
     profile: &Profile,
     kind: Kind,
-    candidates: &[Candidate],
+    observed: &Observed<'_>,
     cx: &PlanContext<'_>,
 ) -> Changes {
-    Mapping { plan, profile, record: None, candidates, cx }.changes(kind)
+    let (candidates, answers) = (observed.candidates, observed.answers);
+    Mapping { plan, profile, record: None, candidates, answers, cx }.changes(kind)
 }
 
 struct Mapping<'a> {
@@ -43,10 +47,11 @@ struct Mapping<'a> {
     profile: &'a Profile,
     record: Option<&'a Record>,
     candidates: &'a [Candidate],
+    answers: &'a [Answer],
     cx: &'a PlanContext<'a>,
 }
 
-impl Mapping<'_> {
+impl<'a> Mapping<'a> {
     fn changes(&mut self, kind: Kind) -> Changes {
         let mut changes = Changes { email: self.email(), username: self.username(), ..Changes::default() };
         let mut mapped = map_fields(self.profile, kind, self.cx.fields, self.cx.defaults);
@@ -75,11 +80,34 @@ impl Mapping<'_> {
         let key = address_key(email);
         let holders: Vec<&Candidate> = self.others().filter(|other| other.email_key.as_ref() == Some(&key)).collect();
         if current.map(address_key).as_ref() != Some(&key) && !holders.is_empty() {
-            let candidates = self.named(&holders);
-            self.plan.reviews.push(address_taken(candidates));
-            return None;
+            return self.taken_address(&key, &holders).then(|| Some(email.to_owned()));
         }
         Some(Some(email.to_owned()))
+    }
+
+    /// Whether the person gets an address that another record has: an admin decides, once for each address and record.
+    fn taken_address(&mut self, key: &str, holders: &[&Candidate]) -> bool {
+        let candidates = self.named(holders);
+        let to_this = |answer: &&Answer| answer.is_to(key, &candidates);
+        let answer = latest(self.answers, ReviewKind::AddressTaken).filter(to_this);
+        match (answer.map(|answer| (answer.choice, answer)), holders) {
+            (Some((Choice::Keep, answer)), _) => {
+                self.plan.follow(answer);
+                return false;
+            }
+            (Some((Choice::Reassign, answer)), [holder]) if !answer.applied && holder.may_lose_address() => {
+                self.plan.follow(answer);
+                self.plan.steps.push(Step::ReleaseAddress { record: holder.id });
+                return true;
+            }
+            _ => {}
+        }
+        // A record of its own was made for this person knowing that the address is another's.
+        let apart = latest(self.answers, ReviewKind::Link).filter(to_this);
+        if apart.is_none_or(|answer| answer.choice != Choice::Create) {
+            self.plan.reviews.push(address_taken(key, candidates, holders));
+        }
+        false
     }
 
     /// A username that is taken gets a number where the connection allows it; else it is a question.
@@ -92,28 +120,48 @@ impl Mapping<'_> {
         // The sign-in name stands in for a missing address only where there is no username yet: a blank source
         // changes nothing.
         let stands_in = self.cx.settings.username == UsernameStyle::LocalPart && self.profile.mail().is_none();
-        if current == Some(&username) || self.is_numbered_form(&username, current) || (stands_in && current.is_some()) {
+        let answer = self.answered_username(&address_key(&username));
+        let numbered = self.cx.settings.number_usernames || answer.is_some_and(|it| it.choice == Choice::Number);
+        let stays = numbered && is_numbered_form(&username, current);
+        if current == Some(&username) || stays || (stands_in && current.is_some()) {
             return None;
         }
-        let last = if self.cx.settings.number_usernames { username::MAX_NUMBER } else { 1 };
+        if let Some((answer, name)) = answer.and_then(|answer| Some((answer, answer.username.as_deref()?))) {
+            // Once it was given it is the person's like any other: it is not given a second time.
+            if answer.applied || current == Some(name) {
+                self.plan.follow(answer);
+                return None;
+            }
+            if !self.is_taken(name) {
+                self.plan.follow(answer);
+                return Some(Some(name.to_owned()));
+            }
+        }
+        let last = if numbered { username::MAX_NUMBER } else { 1 };
         let mut forms = (1..=last).map(|number| username::with_number(&username, number));
         if let Some(free) = forms.find(|form| !self.is_taken(form)) {
+            answer.into_iter().for_each(|answer| self.plan.follow(answer));
             return Some(Some(free));
         }
-        let key = address_key(&username);
-        let holders: Vec<&Candidate> =
-            self.others().filter(|other| other.username_key.as_ref() == Some(&key)).collect();
-        let candidates = self.named(&holders);
-        self.plan.reviews.push(username_taken(candidates));
+        self.ask_for_username(&username, answer);
         None
     }
 
-    /// A number once given stays, also when the plain name becomes free: nobody's login changes unasked.
-    fn is_numbered_form(&self, username: &str, current: Option<&str>) -> bool {
-        let Some(current) = current.filter(|_| self.cx.settings.number_usernames).map(address_key) else {
-            return false;
-        };
-        (2..=username::MAX_NUMBER).any(|number| address_key(&username::with_number(username, number)) == current)
+    /// What was answered about this name; leaving it out holds only while the records are those of then.
+    fn answered_username(&self, key: &str) -> Option<&'a Answer> {
+        latest(self.answers, ReviewKind::UsernameTaken).filter(|answer| answer.is_to(key, &[]))
+    }
+
+    fn ask_for_username(&mut self, username: &str, answer: Option<&Answer>) {
+        let mut keys = BTreeSet::from([address_key(username)]);
+        keys.extend(answer.and_then(|answer| answer.username.as_deref()).map(address_key));
+        let holds = |other: &&Candidate| other.username_key.as_ref().is_some_and(|key| keys.contains(key));
+        let holders: Vec<&Candidate> = self.others().filter(holds).collect();
+        let (key, candidates) = (address_key(username), self.named(&holders));
+        match answer.filter(|answer| answer.choice == Choice::LeaveOut && answer.is_to(&key, &candidates)) {
+            Some(answer) => self.plan.follow(answer),
+            None => self.plan.reviews.push(username_taken(&key, candidates)),
+        }
     }
 
     fn is_taken(&self, username: &str) -> bool {
@@ -121,7 +169,7 @@ impl Mapping<'_> {
         self.others().any(|other| other.username_key.as_ref() == Some(&key))
     }
 
-    fn others(&self) -> impl Iterator<Item = &Candidate> {
+    fn others(&self) -> impl Iterator<Item = &'a Candidate> + use<'a> {
         let own = self.record.map(|record| record.id);
         self.candidates.iter().filter(move |candidate| Some(candidate.id) != own)
     }
@@ -147,20 +195,31 @@ fn changed(mapped: Mapped, current: Option<&Value>) -> Option<Value> {
     }
 }
 
-fn address_taken(candidates: Vec<RecordId>) -> NewReview {
+/// A number once given stays, also when the plain name becomes free: nobody's login changes unasked.
+fn is_numbered_form(username: &str, current: Option<&str>) -> bool {
+    let Some(current) = current.map(address_key) else { return false };
+    (2..=username::MAX_NUMBER).any(|number| address_key(&username::with_number(username, number)) == current)
+}
+
+fn address_taken(key: &str, candidates: Vec<RecordId>, holders: &[&Candidate]) -> NewReview {
+    let may_move = matches!(holders, [holder] if holder.may_lose_address());
     NewReview {
         kind: ReviewKind::AddressTaken,
+        about: Some(key.to_owned()),
         candidates,
+        doubts: BTreeSet::new(),
         why: "the new address belongs to another record; the old one is kept".to_owned(),
-        choices: vec!["keep".to_owned(), "reassign".to_owned()],
+        choices: if may_move { vec![Choice::Keep, Choice::Reassign] } else { vec![Choice::Keep] },
     }
 }
 
-fn username_taken(candidates: Vec<RecordId>) -> NewReview {
+fn username_taken(key: &str, candidates: Vec<RecordId>) -> NewReview {
     NewReview {
         kind: ReviewKind::UsernameTaken,
+        about: Some(key.to_owned()),
         candidates,
+        doubts: BTreeSet::new(),
         why: "the username made by the rule is taken; access is decided all the same".to_owned(),
-        choices: vec!["number".to_owned(), "leave_out".to_owned()],
+        choices: vec![Choice::Number, Choice::LeaveOut, Choice::Name],
     }
 }

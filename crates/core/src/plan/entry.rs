@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::desired::{Grant, Unknown};
-use crate::matching::{Match, MatchContext, find_match};
+use crate::id::{ObjectId, RecordId};
+use crate::matching::{Likeness, Match, MatchContext, find_match};
 use crate::mirror::{Agreements, MirroredUser, ProfileFacet, Source};
 use crate::plan::{NewRecord, Observed, Plan, PlanContext, Step, WaitReason, attributes};
 use crate::profile::Profile;
 use crate::record::Reason;
-use crate::review::{NewReview, ReviewKind};
+use crate::review::{Answer, Choice, Doubt, NewReview, ReviewKind, latest};
 use crate::rule::RuleSet;
 use crate::timestamp::Timestamp;
 
@@ -30,16 +31,16 @@ pub(super) fn enter(plan: &mut Plan, observed: &Observed<'_>, rules: &RuleSet, c
     if is_outdated(user, cx) || may_be_excluded(user, rules) {
         return plan.needs_both_facets(user, cx);
     }
-    let matched = find_match(profile, observed.candidates, &match_context(observed, cx));
+    let way = way_in(find_match(profile, observed.candidates, &match_context(observed, cx)), observed.answers);
     if plan.desired.reasons.is_empty() {
-        return settle_match(plan, observed, profile, &grant, matched, cx);
+        return take_way(plan, observed, profile, &grant, way, cx);
     }
     // Nobody keeps access that Microsoft took away: a disabled person's own record is linked, and then deactivated.
-    if plan.desired.reasons != BTreeSet::from([Reason::UpstreamDisabled]) || matched == Match::Create {
+    if plan.desired.reasons != BTreeSet::from([Reason::UpstreamDisabled]) || matches!(way, Way::Create(_)) {
         return;
     }
     match source {
-        Source::ById => settle_match(plan, observed, profile, &grant, matched, cx),
+        Source::ById => take_way(plan, observed, profile, &grant, way, cx),
         Source::Listing => plan.needs_both_facets(user, cx),
     }
 }
@@ -65,20 +66,72 @@ fn match_context<'a>(observed: &Observed<'a>, cx: &PlanContext<'a>) -> MatchCont
         verified_domains: cx.verified_domains,
         first_sync_done: cx.first_sync_done,
         address_owners: observed.address_owners,
+        answers: observed.answers,
     }
 }
 
-fn settle_match(
+/// How a person comes in, with the answer that says so.
+enum Way<'a> {
+    Create(Option<&'a Answer>),
+    Link(RecordId, Option<&'a Answer>),
+    Rehire(RecordId, ObjectId, &'a Answer),
+    /// Not at all: an admin said so.
+    Apart(&'a Answer),
+    Ask(Likeness),
+    AskAddress(String),
+    FirstSync,
+}
+
+/// An answer counts as long as its question stands, and overrules what was shown with it; without one only what leaves no
+/// doubt is linked.
+fn way_in(matched: Match, answers: &[Answer]) -> Way<'_> {
+    let like = match matched {
+        Match::Create => return Way::Create(None),
+        Match::AskAddress(address) => return Way::AskAddress(address),
+        Match::FirstSync => return Way::FirstSync,
+        Match::Like(like) => like,
+    };
+    let answer = latest(answers, ReviewKind::Link).filter(|answer| answer.is_to(&like.about, &like.candidates));
+    match answer.map(|answer| (answer.choice, answer)) {
+        Some((Choice::KeepApart, answer)) => return Way::Apart(answer),
+        Some((Choice::Create, answer)) => return Way::Create(Some(answer)),
+        Some((Choice::Link | Choice::Rehire, answer)) if !answer.applied && answer.overrules(&like.doubts) => {
+            if let Some(way) = chosen(answer, &like) {
+                return way;
+            }
+        }
+        _ => {}
+    }
+    match (like.doubts.is_empty(), like.free.first()) {
+        (true, Some(record)) => Way::Link(*record, None),
+        _ => Way::Ask(like),
+    }
+}
+
+/// The record that was chosen, if it is still to be had.
+fn chosen<'a>(answer: &'a Answer, like: &Likeness) -> Option<Way<'a>> {
+    let record = answer.record?;
+    match answer.choice {
+        Choice::Link => like.free.contains(&record).then_some(Way::Link(record, Some(answer))),
+        _ => {
+            let (_, from) = like.former.iter().find(|(former, _)| *former == record)?;
+            Some(Way::Rehire(record, *from, answer))
+        }
+    }
+}
+
+fn take_way(
     plan: &mut Plan,
     observed: &Observed<'_>,
     profile: &Profile,
     grant: &Grant,
-    matched: Match,
+    way: Way<'_>,
     cx: &PlanContext<'_>,
 ) {
-    match matched {
-        Match::Create => {
-            let attributes = attributes::initial(plan, profile, grant.kind, observed.candidates, cx);
+    match way {
+        Way::Create(answer) => {
+            answer.into_iter().for_each(|answer| plan.follow(answer));
+            let attributes = attributes::initial(plan, profile, grant.kind, observed, cx);
             plan.steps.push(Step::Create(NewRecord {
                 kind: grant.kind,
                 role: grant.role.clone(),
@@ -86,18 +139,42 @@ fn settle_match(
                 attributes,
             }));
         }
-        Match::Link(record) => {
+        Way::Link(record, answer) => {
+            answer.into_iter().for_each(|answer| plan.follow(answer));
             plan.steps.push(Step::Link { record });
             // Superseded by the second plan of the same transaction; without one, the rest must not be forgotten.
             plan.look_again(cx.now, WaitReason::NeedsBothFacets);
         }
-        Match::Review { candidates, why } => plan.reviews.push(NewReview {
-            kind: ReviewKind::Link,
-            candidates,
-            why: why.to_owned(),
-            choices: vec!["link".to_owned(), "keep_apart".to_owned()],
-        }),
-        Match::AskAddress(address) => plan.ask_address = Some(address),
-        Match::FirstSync => plan.look_again(cx.now + cx.timing.settle, WaitReason::FirstSync),
+        Way::Rehire(record, from, answer) => {
+            plan.follow(answer);
+            plan.steps.push(Step::Rehire { record, from });
+            plan.look_again(cx.now, WaitReason::NeedsBothFacets);
+        }
+        Way::Apart(answer) => plan.follow(answer),
+        Way::Ask(like) => plan.reviews.push(question(like)),
+        Way::AskAddress(address) => plan.ask_address = Some(address),
+        Way::FirstSync => plan.look_again(cx.now + cx.timing.settle, WaitReason::FirstSync),
+    }
+}
+
+/// What an admin really can choose depends on the records.
+fn question(like: Likeness) -> NewReview {
+    let offered = [
+        (!like.free.is_empty(), Choice::Link),
+        (!like.former.is_empty(), Choice::Rehire),
+        (true, Choice::Create),
+        (true, Choice::KeepApart),
+    ];
+    let mut why: Vec<&str> = like.doubts.iter().copied().map(Doubt::words).collect();
+    if like.same_employee_id {
+        why.push("for it speaks that the employee id is the same");
+    }
+    NewReview {
+        kind: ReviewKind::Link,
+        about: Some(like.about),
+        candidates: like.candidates,
+        why: why.join("; "),
+        doubts: like.doubts,
+        choices: offered.into_iter().filter_map(|(holds, choice)| holds.then_some(choice)).collect(),
     }
 }

@@ -192,7 +192,8 @@ impl Changing<'_> {
 
     fn create(&self, plan: &mut Plan) -> Next {
         let others = self.others(&[self.old.id]);
-        let attributes = attributes::initial(plan, self.profile, self.grant.kind, &others, self.cx);
+        let observed = Observed { candidates: &others, ..self.basis.observed };
+        let attributes = attributes::initial(plan, self.profile, self.grant.kind, &observed, self.cx);
         let (kind, role, permissions) = (self.grant.kind, self.grant.role.clone(), self.grant.permissions.clone());
         Next::Create { record: NewRecord { kind, role, permissions, attributes }, reasons: self.carried() }
     }
@@ -212,7 +213,8 @@ impl Changing<'_> {
 
     fn bring_back(&self, plan: &mut Plan, former: &Record) -> Next {
         let others = self.others(&[self.old.id, former.id]);
-        attributes::update(plan, self.profile, former, &others, self.cx);
+        let observed = Observed { candidates: &others, ..self.basis.observed };
+        attributes::update(plan, self.profile, former, &observed, self.cx);
         let update = plan.steps.drain(..).find_map(|step| match step {
             Step::Update(changes) => Some(changes),
             _ => None,

@@ -47,6 +47,7 @@ impl Household {
             record: self.world.record.as_ref(),
             candidates: &self.world.others,
             address_owners: None,
+            answers: &[],
         };
         let basis = KindBasis { observed, former: &self.former, taken: &taken, seen: self.seen };
         let decision = decide(&basis, &self.world.rules, &self.world.context());

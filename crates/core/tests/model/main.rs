@@ -1,6 +1,7 @@
 //! Core against the sentences of the requirements, and against a small reference model written apart from it.
 
 mod access;
+mod answers;
 mod attributes;
 mod brake;
 mod cel;

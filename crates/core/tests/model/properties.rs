@@ -247,6 +247,9 @@ impl Life {
                     assert!(may_be_in(profile, world.guests), "a removal creates nothing");
                 }
                 Step::Link { .. } | Step::Update(_) | Step::SetAccess { .. } => {}
+                Step::Rehire { .. } | Step::Unlink { .. } | Step::ReleaseAddress { .. } => {
+                    panic!("nobody answered anything")
+                }
             }
         }
         if let Some(record) = &world.record {

@@ -9,10 +9,11 @@ use lockstep_core::mirror::{MembershipRead, Merged, MirroredUser, PersonRead, Pr
 use lockstep_core::plan::{Changes, Observed, Plan, PlanContext, Step, plan};
 use lockstep_core::profile::{Profile, address_key};
 use lockstep_core::record::{Kind, Reason, Record, Status};
+use lockstep_core::review::{Answer, Choice, NewReview, settlement};
 use lockstep_core::rule::{Rule, RuleSet};
 use lockstep_core::settings::{Defaults, Settings};
 use lockstep_core::timing::Timing;
-use lockstep_core::{ConnectionId, ObjectId, RecordId, Ticket, Timestamp};
+use lockstep_core::{ConnectionId, ObjectId, RecordId, ReviewId, Ticket, Timestamp};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -88,6 +89,7 @@ pub struct World {
     pub record: Option<Record>,
     pub others: Vec<Candidate>,
     pub owners: Option<AddressOwners>,
+    pub answers: Vec<Answer>,
     pub rules: RuleSet,
     pub timing: Timing,
     pub settings: Settings,
@@ -108,6 +110,7 @@ impl World {
             record: None,
             others: Vec::new(),
             owners: None,
+            answers: Vec::new(),
             rules: house_rules(),
             timing: Timing::default(),
             settings: Settings::default(),
@@ -188,6 +191,7 @@ impl World {
             record: self.record.as_ref(),
             candidates: &self.others,
             address_owners: self.owners.as_ref(),
+            answers: &self.answers,
         };
         plan(&observed, &self.rules, &self.context())
     }
@@ -211,6 +215,9 @@ impl World {
     pub fn settles(&mut self) -> Plan {
         let planned = self.plan();
         self.user.agreements = planned.agreements;
+        for answer in &mut self.answers {
+            answer.applied |= planned.answered.contains(&answer.review);
+        }
         for step in &planned.steps {
             self.apply(step);
         }
@@ -234,11 +241,24 @@ impl World {
             self.record = Some(record);
             return;
         }
-        if let Step::Link { record } = step {
+        if let Step::ReleaseAddress { record } = step {
+            let other = self.others.iter_mut().find(|other| other.id == *record).expect("a candidate");
+            assert!(other.may_lose_address());
+            other.email_key = None;
+            return;
+        }
+        if let Step::Unlink { record } = step {
+            let gone = self.record.take().filter(|own| own.id == *record).expect("the person's own record");
+            self.others.retain(|other| other.id != gone.id);
+            self.others.push(Candidate { id: gone.id, ..imported_ada() });
+            return;
+        }
+        if let Step::Link { record } | Step::Rehire { record, .. } = step {
             let candidate = self.others.iter().find(|other| other.id == *record).expect("a candidate");
             let mut linked = blank_record(candidate.kind);
             linked.id = candidate.id;
             linked.status = candidate.status;
+            linked.reasons.clone_from(&candidate.reasons);
             linked.email = candidate.email_key.clone();
             linked.username = candidate.username_key.clone();
             self.record = Some(linked);
@@ -247,7 +267,8 @@ impl World {
         let now = self.now;
         let record = self.record.as_mut().expect("a record to change");
         match step {
-            Step::Create(_) | Step::Link { .. } => unreachable!("done above"),
+            Step::Create(_) | Step::Link { .. } | Step::Rehire { .. } => unreachable!("done above"),
+            Step::Unlink { .. } | Step::ReleaseAddress { .. } => unreachable!("done above"),
             Step::Update(changes) => write(record, changes),
             Step::SetAccess { role, permissions } => {
                 (record.role, record.permissions) = (role.clone(), permissions.clone());
@@ -269,6 +290,29 @@ impl World {
                 assert!(!record.reasons.is_empty(), "amending never empties the set");
             }
         }
+    }
+
+    /// An admin answers this question.
+    pub fn answered(&mut self, review: &NewReview, choice: Choice, username: Option<&str>) {
+        let chosen = settlement(&review.choices, &review.candidates, choice, None, username).expect("a choice");
+        self.answers.push(Answer {
+            review: ReviewId(Uuid::from_u128(self.answers.len() as u128)),
+            kind: review.kind,
+            choice,
+            record: chosen.record,
+            username: chosen.username,
+            about: review.about.clone(),
+            candidates: review.candidates.clone(),
+            doubts: review.doubts.clone(),
+            applied: false,
+        });
+    }
+
+    /// The only question there is now gets this answer.
+    pub fn answers_with(&mut self, choice: Choice) {
+        let plan = self.plan();
+        let [review] = &plan.reviews[..] else { panic!("{:?}", plan.reviews) };
+        self.answered(review, choice, None);
     }
 
     pub fn is_active(&self) -> bool {
@@ -330,6 +374,9 @@ pub fn imported_ada() -> Candidate {
         id: record_id(500),
         kind: Kind::Employee,
         status: Status::Active,
+        reasons: BTreeSet::new(),
+        within_reach: true,
+        employee_id: None,
         entra_id: None,
         realm: REALM.to_owned(),
         root: false,

@@ -48,7 +48,9 @@ sentences! {
     aliases: "aliases (`proxyAddresses`) and UPN only as candidates for a review." => {
         let by = |key: &str| Candidate { email_key: Some(key.to_owned()), ..imported_ada() };
         for key in ["a.example@fabrikam.example", "upn@fabrikam.example"] {
-            let (_, plan) = entering(json!({"userPrincipalName": "upn@fabrikam.example"}), vec![by(key)]);
+            let (mut world, _) = entering(json!({"userPrincipalName": "upn@fabrikam.example"}), vec![by(key)]);
+            world.owners = Some(AddressOwners { address: key.to_owned(), users: BTreeSet::from([ada()]) });
+            let plan = world.plan();
             assert!(is_review(&plan), "{key}: {plan:?}");
         }
     }

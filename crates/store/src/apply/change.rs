@@ -21,6 +21,16 @@ pub(crate) struct Change<'a> {
     pub(crate) after: Option<Record>,
     /// The removal that the brake keeps back.
     pub(crate) hold: Option<Held>,
+    /// The record is not the person's own: it gives something up for them.
+    pub(crate) beside: bool,
+}
+
+/// Records that steps name beside the people's own.
+pub(crate) struct Beside {
+    /// As they are now, locked.
+    pub(crate) named: BTreeMap<RecordId, Record>,
+    /// Those whose link is undone, as they were before it.
+    pub(crate) former: BTreeMap<RecordId, Record>,
 }
 
 /// A removal kept back.
@@ -35,15 +45,15 @@ impl<'a> Change<'a> {
     pub(crate) fn of(
         connection: &Connection,
         decided: &'a Decided<'a>,
-        linked: &BTreeMap<RecordId, Record>,
+        beside: &Beside,
         exempt: &BTreeSet<RecordId>,
         now: Timestamp,
     ) -> Option<Self> {
         let own = decided.person.record.clone();
         let exempt = own.as_ref().is_some_and(|own| exempt.contains(&own.id));
-        let mut change = Self { decided, before: own.clone(), after: own, hold: None };
+        let mut change = Self { decided, before: own.clone(), after: own, hold: None, beside: false };
         for step in &decided.plan.steps {
-            change.take(step, connection, linked, exempt, now)?;
+            change.take(step, connection, beside, exempt, now)?;
         }
         Some(change)
     }
@@ -52,7 +62,7 @@ impl<'a> Change<'a> {
         &mut self,
         step: &Step,
         connection: &Connection,
-        linked: &BTreeMap<RecordId, Record>,
+        beside: &Beside,
         exempt: bool,
         now: Timestamp,
     ) -> Option<()> {
@@ -60,10 +70,19 @@ impl<'a> Change<'a> {
         match step {
             Step::Create(new) => self.after = Some(created(new, connection, user)),
             Step::Link { record } => {
-                let free = linked.get(record).filter(|record| record.entra_id.is_none() && !record.root)?;
-                self.before = Some(free.clone());
-                self.after = Some(Record { connection: Some(connection.id), entra_id: Some(user), ..free.clone() });
+                let free = beside.named.get(record).filter(|record| record.entra_id.is_none() && !record.root)?;
+                self.link(free, connection, user);
             }
+            Step::Rehire { record, from } => {
+                let held =
+                    |record: &&Record| record.entra_id == Some(*from) && record.connection == Some(connection.id);
+                let inactive = |record: &&Record| record.status == Status::Inactive && !record.root;
+                let former = beside.named.get(record).filter(held).filter(inactive)?;
+                self.link(former, connection, user);
+            }
+            Step::Unlink { record } => self.after = Some(beside.former.get(record)?.clone()),
+            // Another record's change: see [`release_addresses`].
+            Step::ReleaseAddress { .. } => {}
             Step::Deactivate { reasons } => match self.kept_back(CauseClass::of(reasons), exempt) {
                 None => self.amend(reasons, &BTreeSet::new(), now),
                 Some(limit) => {
@@ -84,6 +103,11 @@ impl<'a> Change<'a> {
             }
         }
         Some(())
+    }
+
+    fn link(&mut self, record: &Record, connection: &Connection, user: ObjectId) {
+        self.before = Some(record.clone());
+        self.after = Some(Record { connection: Some(connection.id), entra_id: Some(user), ..record.clone() });
     }
 
     /// The limit that keeps a removal back, if one does. Time and attribute changes let nobody out of a hold.
@@ -110,6 +134,37 @@ impl<'a> Change<'a> {
             _ => {}
         }
     }
+}
+
+/// The records that lose their address to somebody in the batch: changes of their own, after those of the people. `None`:
+/// one may not lose it any more.
+pub(crate) fn release_addresses<'a>(
+    connection: &Connection,
+    decided: &'a [Decided<'a>],
+    beside: &Beside,
+    changes: &mut Vec<Change<'a>>,
+) -> Option<()> {
+    for one in decided {
+        for step in &one.plan.steps {
+            let Step::ReleaseAddress { record } = step else { continue };
+            let holder = beside.named.get(record)?;
+            let reached = holder.connection.is_none_or(|of| of == connection.id) && holder.realm == connection.realm;
+            if holder.root || holder.status == Status::Archived || !reached {
+                return None;
+            }
+            let own = changes.iter_mut().find(|change| change.before.as_ref().map(|it| it.id) == Some(*record));
+            match own {
+                Some(Change { after: Some(after), .. }) if after.email == holder.email => after.email = None,
+                Some(_) => {}
+                None => {
+                    let after = Some(Record { email: None, ..holder.clone() });
+                    let before = Some(holder.clone());
+                    changes.push(Change { decided: one, before, after, hold: None, beside: true });
+                }
+            }
+        }
+    }
+    Some(())
 }
 
 fn created(new: &NewRecord, connection: &Connection, user: ObjectId) -> Record {

@@ -55,9 +55,10 @@ fn history_row(
         now.into(),
         decided.ticket.into(),
         decided.trigger.as_str().into(),
-        decided.plan.desired.grant.as_ref().map(|grant| grant.group).into(),
+        decided.plan.desired.grant.as_ref().filter(|_| !change.beside).map(|grant| grant.group).into(),
         Bind::json(&fields),
-        Bind::json(&observed(decided)),
+        // What was read is about the person, not about whoever gives something up for them.
+        Bind::json(&if change.beside { json!({}) } else { observed(decided) }),
     ]
 }
 

@@ -105,7 +105,7 @@ impl Tx {
     /// When Graph last confirmed each record (G-21), and which rule gives it its access.
     async fn confirm_records(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
         // A new record was written with it.
-        let there_before = changes.iter().filter(|change| change.effect() != Some(Effect::Created));
+        let there_before = changes.iter().filter(|change| !change.beside && change.effect() != Some(Effect::Created));
         let rows: Vec<Vec<Bind>> = there_before
             .filter_map(|change| {
                 let [verified, rule] = confirmation(change);

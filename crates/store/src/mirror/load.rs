@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_core::matching::{Candidate, CandidateKeys, candidate_keys, email_key};
+use lockstep_core::matching::{Candidate, CandidateKeys, answered_usernames, candidate_keys, email_key};
 use lockstep_core::mirror::{
     Agreements, CompleteRead, Edge, LossSeen, MembershipFacet, MirroredUser, ProfileFacet, Source,
 };
 use lockstep_core::profile::{Profile, address_key};
 use lockstep_core::record::Record;
+use lockstep_core::review::Answer;
 use lockstep_core::settings::Settings;
 use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp, username};
 
@@ -70,12 +71,15 @@ impl Reader<'_> {
         &mut self,
         connection: &Connection,
         people: &[(MirrorRow, Option<Record>)],
+        answers: &BTreeMap<ObjectId, Vec<Answer>>,
     ) -> Result<BTreeMap<ObjectId, Vec<Candidate>>, StoreError> {
         let keys: Vec<(ObjectId, Option<&Record>, CandidateKeys)> = people
             .iter()
             .filter_map(|(row, record)| {
                 let ProfileFacet::Present { profile, .. } = &row.user.profile else { return None };
-                let keys = candidate_keys(profile, &connection.settings);
+                let mut keys = candidate_keys(profile, &connection.settings);
+                keys.usernames
+                    .extend(answers.get(&row.user.id).map(|given| answered_usernames(given)).into_iter().flatten());
                 Some((row.user.id, record.as_ref(), without_own(keys, record.as_ref(), connection)))
             })
             .collect();

@@ -176,6 +176,7 @@ impl World {
             record: person.record.as_ref(),
             candidates: &person.candidates,
             address_owners: None,
+            answers: &person.answers,
         };
         let cx = PlanContext {
             now: self.now(),

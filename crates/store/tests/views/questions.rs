@@ -30,7 +30,10 @@ async fn a_review_shows_the_question_and_only_open_ones_are_listed() {
     let id = Uuid::now_v7();
     world.put(INSERT_REVIEW, &[id, world.connection.id.0, ADA]).await;
     let reviews = world.store.list_reviews(&ReviewFilter::default()).await.expect("a listing");
-    let json = seen(&reviews[0], "id, connection, kind, entra_id, candidates, choices");
+    let json = seen(
+        &reviews[0],
+        "id, connection, kind, entra_id, candidates, choices, state, about, why, doubts, choice, record, username, reason, settled_by, opened_at, settled_at, applied_at",
+    );
     assert_eq!((&json["kind"], &json["choices"]), (&json!("link"), &json!(["link", "keep_apart"])));
     world.put("UPDATE review SET state = 'settled' WHERE id = $1", &[id]).await;
     assert!(world.store.list_reviews(&ReviewFilter::default()).await.expect("a listing").is_empty());

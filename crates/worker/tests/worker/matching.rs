@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::world::{World, employees};
 
-fn existing(tenant: &Tenant, name: &str) -> ImportedRecord {
+pub fn existing(tenant: &Tenant, name: &str) -> ImportedRecord {
     let local = name.to_lowercase().replace(' ', ".");
     ImportedRecord {
         line: 1,
@@ -27,7 +27,7 @@ fn existing(tenant: &Tenant, name: &str) -> ImportedRecord {
     }
 }
 
-async fn with_existing(records: &[ImportedRecord]) -> (World, Uuid) {
+pub async fn with_existing(records: &[ImportedRecord]) -> (World, Uuid) {
     let mut world = World::open().await;
     let staff = world.group("Staff");
     world.apply(vec![employees(staff)]).await;
