@@ -1,5 +1,6 @@
 //! Tests of the whole: flows from the simulator to the record, and the shape of the house.
 
+mod accident;
 mod deployment;
 mod economy;
 mod flow;

@@ -3,6 +3,7 @@
 //! Invariant: nothing here is played. Notifications travel over HTTP, tokens are fetched, the queue is durable, and
 //! connection and rules are made by the code that the commands use.
 
+pub mod accident;
 pub mod company;
 pub mod live;
 pub mod screen;

@@ -9,8 +9,13 @@ use crate::id::RecordId;
 use crate::record::Reason;
 
 mod forecast;
+mod hold;
 
 pub use forecast::{Counted, Forecast, forecast};
+pub use hold::{ASKED_AGAIN, HeldAs, HoldAnswer, Standing};
+
+/// The limit that the one hold of a first sync names.
+pub const FIRST_SYNC: &str = "first sync: removals wait for a person's yes";
 
 /// Why somebody would lose access, as far as the brake counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -129,11 +134,17 @@ pub struct WindowCounts {
 pub enum Judgement {
     /// Takes access now.
     Go,
+    /// Takes access now, by a person's yes to exactly this: does not count.
+    Approved,
     /// Kept back until a person says yes.
     Hold {
         /// The limit that was reached, in words for the hold.
         limit: String,
     },
+    /// On a hold already: it stays as it is.
+    Stay,
+    /// Stays in by a person's no, and nobody is asked again.
+    Keep,
 }
 
 /// One judgement per removal, in order. Call it in the transaction that holds the brake rows, and count every `Go` that is
@@ -150,7 +161,7 @@ pub fn judge(
         .iter()
         .map(|removal| match removal {
             Removal { exempt: true, .. } => Judgement::Go,
-            _ if first_sync => Judgement::Hold { limit: "first sync: removals wait for a person's yes".to_owned() },
+            _ if first_sync => Judgement::Hold { limit: FIRST_SYNC.to_owned() },
             Removal { class, .. } => tally.take(limits, *class),
         })
         .collect()

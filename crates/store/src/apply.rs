@@ -35,7 +35,7 @@ pub struct Decided<'a> {
     /// What is to be done.
     pub plan: &'a Plan,
     /// The brake's word on its `Deactivate` step; `Go` if it has none. Whoever is held already for a cause of the same
-    /// class stays held whatever it says (semantics, the brake): such people need not be judged, and must not be counted.
+    /// class stays held even so (semantics, the brake): such people need not be judged, and must not be counted.
     pub judgement: Judgement,
     /// Order of the decisive read.
     pub ticket: Ticket,
@@ -109,6 +109,8 @@ pub enum PersonOutcome {
     Waiting,
     /// The brake keeps it back.
     Held,
+    /// They stay by a person's no to a hold.
+    Kept,
 }
 
 impl Tx {
@@ -240,6 +242,7 @@ fn sum_up(changes: &[Change<'_>], contested: &[usize]) -> Applied {
         *counter += 1;
         applied.per_person.push(match change.effect() {
             _ if change.hold.is_some() => PersonOutcome::Held,
+            _ if change.kept => PersonOutcome::Kept,
             _ if change.decided.plan.wait.is_some() || contested.contains(&place) => PersonOutcome::Waiting,
             Some(_) => PersonOutcome::Applied,
             None => PersonOutcome::Unchanged,

@@ -1,23 +1,21 @@
 //! What the brake counts: who lost access lately, under a lock that only those take who would take access.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+pub(crate) mod forecast;
 
-use lockstep_core::brake::{CauseClass, WindowCounts};
+use std::collections::BTreeSet;
+
+use lockstep_core::brake::{CauseClass, LONG, SHORT, WindowCounts};
 use lockstep_core::{RecordId, Timestamp};
 
 use crate::connection::Connection;
 use crate::db::Tx;
 use crate::error::StoreError;
-use crate::sql::{Row, sql};
-
-const SHORT: Duration = Duration::from_secs(30 * 60);
-const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::sql::{Row, Sql, sql};
 
 // The update is the lock: whoever judges next waits until this transaction has counted its own removals.
 const LOCK: &str = "UPDATE brake SET judged_at = $2 WHERE scope = $1";
 const INSTALLATION: &str = "installation";
-const COUNTS: &str = "SELECT
+const COUNTS: &str = "
     coalesce(sum(CASE WHEN at > ? AND class = 'lost_scope' AND NOT exempt THEN 1 ELSE 0 END), 0) AS short_lost_scope,
     coalesce(sum(CASE WHEN at > ? AND class = 'revoked' AND NOT exempt THEN 1 ELSE 0 END), 0) AS short_revoked,
     coalesce(sum(CASE WHEN class = 'lost_scope' AND NOT exempt THEN 1 ELSE 0 END), 0) AS long_lost_scope,
@@ -69,27 +67,35 @@ impl Tx {
         active: i64,
         now: Timestamp,
     ) -> Result<WindowCounts, StoreError> {
-        let short = now - SHORT;
-        let query = sql(COUNTS).bind(short).bind(short).bind(short).push("").value(now - LONG);
+        let query = counted(sql("SELECT "), now);
         let query = match connection {
             Some(connection) => query.push(" AND connection_id = ").value(connection.id),
             None => query,
         };
-        let row = self.only(query).await?;
-        Ok(WindowCounts {
-            short_lost_scope: count(&row, "short_lost_scope")?,
-            short_revoked: count(&row, "short_revoked")?,
-            long_lost_scope: count(&row, "long_lost_scope")?,
-            long_revoked: count(&row, "long_revoked")?,
-            active_at_start_short: small(active).saturating_add(count(&row, "short_all")?),
-            active_at_start_long: small(active).saturating_add(count(&row, "long_all")?),
-        })
+        windows_from(&self.only(query).await?, active)
     }
 
     pub(crate) async fn exempt(&mut self, connection: &Connection) -> Result<BTreeSet<RecordId>, StoreError> {
         let rows = self.all(sql(EXEMPT).bind(connection.id).bind(connection.rules_version)).await?;
         rows.iter().map(|row| row.get("record_id").map(RecordId)).collect()
     }
+}
+
+/// The counts of the removals in the windows that end now.
+fn counted(select: Sql, now: Timestamp) -> Sql {
+    let short = now - SHORT;
+    select.push(COUNTS).bind(short).bind(short).bind(short).value(now - LONG)
+}
+
+fn windows_from(row: &Row, active: i64) -> Result<WindowCounts, StoreError> {
+    Ok(WindowCounts {
+        short_lost_scope: count(row, "short_lost_scope")?,
+        short_revoked: count(row, "short_revoked")?,
+        long_lost_scope: count(row, "long_lost_scope")?,
+        long_revoked: count(row, "long_revoked")?,
+        active_at_start_short: small(active).saturating_add(count(row, "short_all")?),
+        active_at_start_long: small(active).saturating_add(count(row, "long_all")?),
+    })
 }
 
 fn count(row: &Row, column: &'static str) -> Result<u32, StoreError> {

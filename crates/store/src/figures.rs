@@ -1,6 +1,7 @@
 //! The installation in figures, for metrics: kept counts where there are any, else counts over what is open only, so that
 //! what was done long ago costs nothing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lockstep_core::{ConnectionId, Timestamp};
@@ -19,7 +20,9 @@ const CONNECTIONS: &str =
     (SELECT count(*) FROM event e WHERE e.connection_id = c.id AND e.status = 'parked') AS parked,
     (SELECT count(*) FROM event e WHERE e.connection_id = c.id AND e.status = 'failed') AS failed,
     (SELECT count(*) FROM hold_person h WHERE h.connection_id = c.id AND h.state = 'held') AS people_held,
+    (SELECT count(*) FROM hold_person h WHERE h.connection_id = c.id AND h.state = 'kept') AS people_kept,
     (SELECT count(*) FROM hold h WHERE h.connection_id = c.id AND h.state = 'open') AS holds,
+    (SELECT min(h.opened_at) FROM hold h WHERE h.connection_id = c.id AND h.state = 'open') AS oldest_hold,
     (SELECT count(*) FROM review v WHERE v.connection_id = c.id AND v.state = 'open') AS reviews,
     (SELECT count(*) FROM due d WHERE d.connection_id = c.id AND d.due_at <= $1) AS due,
     (SELECT min(d.due_at) FROM due d WHERE d.connection_id = c.id) AS oldest_due,
@@ -70,8 +73,14 @@ pub struct ConnectionFigures {
     pub events: [(&'static str, i64); 5],
     /// People whose loss of access is held back.
     pub people_held: i64,
+    /// People who stay by a no although Microsoft shows them as out.
+    pub people_kept: i64,
     /// Holds that wait for a person.
     pub holds: i64,
+    /// How long the oldest of them has been waiting.
+    pub oldest_hold: Option<Duration>,
+    /// How many people may lose access before the next one is held: for lost scope, then for verified revocations.
+    pub brake_room: [u32; 2],
     /// Questions that wait for a person.
     pub reviews: i64,
     /// Objects to look at now.
@@ -104,13 +113,14 @@ impl Store {
         let at = self.now();
         let t_missed = self.timing().t_missed;
         let connections = self.all("figures", sql(CONNECTIONS).bind(at).everywhere()).await?;
+        let room = self.brake_room().await?;
         let tasks = self.all("figures", sql(TASKS).bind(at)).await?;
         let nameless = self.one("figures", sql(NAMELESS)).await?;
         Ok(Figures {
             at,
             connections: connections
                 .iter()
-                .map(|row| ConnectionFigures::from_row(row, at, t_missed))
+                .map(|row| ConnectionFigures::from_row(row, &room, at, t_missed))
                 .collect::<Result<_, _>>()?,
             tasks: tasks.iter().map(|row| TaskFigures::from_row(row, at)).collect::<Result<_, _>>()?,
             parked_nameless: nameless.map_or(Ok(0), |row| row.get("parked"))?,
@@ -120,9 +130,15 @@ impl Store {
 }
 
 impl ConnectionFigures {
-    fn from_row(row: &Row, now: Timestamp, t_missed: Duration) -> Result<Self, StoreError> {
+    fn from_row(
+        row: &Row,
+        room: &BTreeMap<ConnectionId, [u32; 2]>,
+        now: Timestamp,
+        t_missed: Duration,
+    ) -> Result<Self, StoreError> {
         let age = |column| row.maybe_at(column).map(|at| at.map(|at| now.since(at)));
         let left = |column| row.maybe_at(column).map(|at| at.map(|at| at.since(now)));
+        let id = ConnectionId(row.get("id")?);
         let state = row.word("connection", "state", ConnectionState::parse)?;
         let stale = is_stale(row.maybe_at("first_sync_at")?, row.maybe_at("last_delta_at")?, now, t_missed);
         let mut events = ["in_work", "waiting", "held", "parked", "failed"].map(|status| (status, 0));
@@ -130,7 +146,7 @@ impl ConnectionFigures {
             *count = row.get(status)?;
         }
         Ok(Self {
-            id: ConnectionId(row.get("id")?),
+            id,
             state,
             stale: stale && state != ConnectionState::Paused,
             delta_age: age("last_delta_at")?,
@@ -141,7 +157,10 @@ impl ConnectionFigures {
             inactive: row.get("inactive")?,
             events,
             people_held: row.get("people_held")?,
+            people_kept: row.get("people_kept")?,
             holds: row.get("holds")?,
+            oldest_hold: age("oldest_hold")?,
+            brake_room: room.get(&id).copied().unwrap_or_default(),
             reviews: row.get("reviews")?,
             due: row.get("due")?,
             oldest_due: age("oldest_due")?.unwrap_or_default(),

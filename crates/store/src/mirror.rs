@@ -8,7 +8,7 @@ pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use lockstep_core::brake::CauseClass;
+use lockstep_core::brake::{HeldAs, HoldAnswer};
 use lockstep_core::matching::Candidate;
 use lockstep_core::mirror::{MembershipRead, Merged, MirroredUser, PersonRead};
 use lockstep_core::record::Record;
@@ -20,7 +20,10 @@ use crate::db::{Store, Tx};
 use crate::error::StoreError;
 use crate::mirror::load::MirrorRow;
 use crate::record::Reader;
-use crate::sql::{IDS_PER_STATEMENT, sql};
+use crate::sql::{IDS_PER_STATEMENT, Row, sql};
+
+const HELD: &str = "SELECT record_id, class, cause, state, answered_at, standing FROM hold_person
+    WHERE state IN ('held', 'approved', 'kept') AND record_id IN ";
 
 /// A person as the decision needs them: the mirror, the record, and who else stands in the way.
 #[derive(Clone, Debug)]
@@ -35,17 +38,10 @@ pub struct MirroredPerson {
     pub answers: Vec<Answer>,
     /// What became of the reads; all `false` when nothing was read.
     pub merged: Merged,
-    /// The hold that keeps this person's removal back.
+    /// The hold that names this person, with its answer.
     pub open_hold: Option<HeldAs>,
     /// The rules version of the last decision; `None`: never decided.
     pub decided_version: Option<i64>,
-}
-
-/// Why a person is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldAs {
-    /// A removal of the same class stays held; of another class it is judged anew (semantics, the brake).
-    pub class: CauseClass,
 }
 
 /// The mirror after some reads, and what became of them.
@@ -240,7 +236,7 @@ impl Reader<'_> {
             .map(|(row, record)| MirroredPerson {
                 candidates: candidates.remove(&row.user.id).unwrap_or_default(),
                 answers: answers.remove(&row.user.id).unwrap_or_default(),
-                open_hold: record.as_ref().and_then(|record| holds.get(&record.id).copied()),
+                open_hold: record.as_ref().and_then(|record| holds.get(&record.id).cloned()),
                 decided_version: row.decided_version,
                 merged: Merged::default(),
                 user: row.user,
@@ -256,12 +252,23 @@ impl Reader<'_> {
     ) -> Result<BTreeMap<lockstep_core::RecordId, HeldAs>, StoreError> {
         let mut holds = BTreeMap::new();
         for chunk in records.chunks(IDS_PER_STATEMENT) {
-            let query = sql("SELECT record_id, class FROM hold_person WHERE state = 'held' AND record_id IN ");
-            for row in self.all(query.list(chunk.iter().copied()).within([connection])).await? {
-                let class = row.word("hold_person", "class", crate::brake::class_from)?;
-                holds.insert(lockstep_core::RecordId(row.get("record_id")?), HeldAs { class });
+            // Of two the later stands.
+            let query = sql(HELD).list(chunk.iter().copied()).push(" ORDER BY held_at, hold_id");
+            for row in self.all(query.within([connection])).await? {
+                holds.insert(lockstep_core::RecordId(row.get("record_id")?), held_from(&row)?);
             }
         }
         Ok(holds)
     }
+}
+
+fn held_from(row: &Row) -> Result<HeldAs, StoreError> {
+    const T: &str = "hold_person";
+    let answer = match row.get::<String>("state")?.as_str() {
+        "held" => HoldAnswer::Awaited,
+        "approved" => HoldAnswer::Approved(row.at("answered_at")?),
+        "kept" => HoldAnswer::Rejected(row.json(T, "standing")?),
+        _ => return Err(row.impossible(T, "state")),
+    };
+    Ok(HeldAs { class: row.word(T, "class", crate::brake::class_from)?, cause: row.json(T, "cause")?, answer })
 }

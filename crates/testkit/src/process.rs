@@ -21,7 +21,7 @@ pub(crate) struct Process {
     pub store: Store,
     pub queue: Queue,
     receiver: Option<RunningReceiver>,
-    worker: Option<RunningWorker>,
+    workers: Vec<RunningWorker>,
     /// Taken at the end only: a runtime must not be dropped where others run.
     runtime: Option<Runtime>,
 }
@@ -40,7 +40,7 @@ impl Process {
             open_parts_at(&folder, &clock, Limits::default(), bind).await
         });
         let Parts { store, queue, receiver } = opening.await.expect("the installation opens");
-        Self { store, queue, receiver: Some(receiver), worker: None, runtime: Some(runtime) }
+        Self { store, queue, receiver: Some(receiver), workers: Vec::new(), runtime: Some(runtime) }
     }
 
     /// Where the receiver listens.
@@ -49,19 +49,25 @@ impl Process {
     }
 
     pub fn start_worker(&mut self, config: WorkerConfig) {
+        self.workers.clear();
+        self.add_worker(config);
+    }
+
+    /// One more beside those that run.
+    pub fn add_worker(&mut self, config: WorkerConfig) {
         let _runtime = self.runtime.as_ref().expect("the process lives").enter();
-        self.worker = Some(lockstep_worker::start(config, self.store.clone(), self.queue.clone()));
+        self.workers.push(lockstep_worker::start(config, self.store.clone(), self.queue.clone()));
     }
 
     pub async fn stop_worker(&mut self) {
-        if let Some(worker) = self.worker.take() {
+        for worker in std::mem::take(&mut self.workers) {
             worker.stop().await;
         }
     }
 
     /// Somebody moved the clock: what is due by it is looked for at once.
     pub fn wake(&self) {
-        if let Some(worker) = &self.worker {
+        for worker in &self.workers {
             worker.wake();
         }
     }

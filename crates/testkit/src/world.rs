@@ -108,12 +108,24 @@ impl World {
 
     /// Starts a worker; the one before must have been stopped.
     pub fn start_worker(&mut self) {
-        let config = WorkerConfig {
+        let config = self.worker_config();
+        self.process.as_mut().expect("the process lives").start_worker(config);
+    }
+
+    /// So many more workers beside the one that runs.
+    pub fn reinforce(&mut self, workers: usize) {
+        for _ in 0..workers {
+            let config = self.worker_config();
+            self.process.as_mut().expect("the process lives").add_worker(config);
+        }
+    }
+
+    fn worker_config(&self) -> WorkerConfig {
+        WorkerConfig {
             graph: graph_settings(&self.simulator),
             public_url: Some(self.public_url.clone()),
             ..WorkerConfig::default()
-        };
-        self.process.as_mut().expect("the process lives").start_worker(config);
+        }
     }
 
     /// Stops the worker: hints wait in the queue.

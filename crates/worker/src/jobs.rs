@@ -15,3 +15,4 @@ pub(crate) mod seal;
 pub(crate) mod settle_due;
 pub(crate) mod subscriptions;
 pub(crate) mod sync_people;
+pub(crate) mod tell_of_holds;

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::credential_watch::CredentialWatch;
 use crate::error::WorkerError;
 use crate::jobs::subscriptions::{self, Kept};
+use crate::jobs::tell_of_holds;
 use crate::supervise::chain;
 use crate::trouble;
 
@@ -26,6 +27,8 @@ const CHAIN_EVERY: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A notification address that Microsoft cannot reach is tried again so often.
 const ADDRESS_EVERY: Duration = Duration::from_secs(30);
+/// A hold alarms within a minute.
+const HOLDS_EVERY: Duration = Duration::from_secs(15);
 const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Default)]
@@ -36,6 +39,7 @@ struct Schedule {
     in_trouble: BTreeSet<ConnectionId>,
     stale: BTreeSet<ConnectionId>,
     subscribe_after: BTreeMap<ConnectionId, Timestamp>,
+    holds_seen: Option<Timestamp>,
     swept: Option<Timestamp>,
 }
 
@@ -63,6 +67,7 @@ impl Schedule {
         for connection in ctx.store.list_connections().await? {
             self.look_after(ctx, &connection).await?;
         }
+        self.tell_of_holds(ctx).await?;
         self.sweep(ctx).await
     }
 
@@ -166,6 +171,15 @@ impl Schedule {
                 Ok(())
             }
         }
+    }
+
+    async fn tell_of_holds(&mut self, ctx: &Context) -> Result<(), WorkerError> {
+        let now = ctx.store.now();
+        if self.holds_seen.is_none_or(|at| now.since(at) >= HOLDS_EVERY) {
+            tell_of_holds::run(ctx).await?;
+            self.holds_seen = Some(now);
+        }
+        Ok(())
     }
 
     async fn sweep(&mut self, ctx: &Context) -> Result<(), WorkerError> {

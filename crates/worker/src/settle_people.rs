@@ -1,10 +1,12 @@
 //! The one path: reads meet the mirror, `core` decides, the brake judges, one transaction applies. Whoever made the
 //! reads adds what it owes (due rows, events, a checkpoint) to the same transaction and commits.
 
+use std::collections::BTreeSet;
+
 use lockstep_core::brake::{self, CauseClass, Judgement, Removal};
 use lockstep_core::mirror::{PersonRead, ProfileFound};
 use lockstep_core::plan::{Plan, Step};
-use lockstep_core::record::Status;
+use lockstep_core::record::{Reason, Status};
 use lockstep_core::{RecordId, Ticket, Timestamp};
 use lockstep_graph::GraphClient;
 use lockstep_store::{Applied, Decided, MirroredPerson, PersonOutcome, Store, Trigger, Tx};
@@ -188,11 +190,11 @@ async fn judge(
     first_sync: bool,
 ) -> Result<Vec<Judgement>, WorkerError> {
     let mut judgements = vec![Judgement::Go; people.len()];
-    let leaving: Vec<(usize, RecordId, CauseClass)> = people
+    let leaving: Vec<(usize, Leaving<'_>)> = people
         .iter()
         .zip(plans)
         .enumerate()
-        .filter_map(|(place, (person, plan))| removal(person, plan).map(|(record, class)| (place, record, class)))
+        .filter_map(|(place, (person, plan))| removal(person, plan).map(|leaving| (place, leaving)))
         .collect();
     if leaving.is_empty() {
         return Ok(judgements);
@@ -200,14 +202,16 @@ async fn judge(
     let state = tx.brake_state(&basis.connection).await?;
     let mut asked = Vec::new();
     let mut removals = Vec::new();
-    for (place, record, class) in leaving {
-        // Time, attribute changes and settles let nobody out of a hold: only another class of cause is judged anew.
-        if people[place].open_hold.as_ref().is_some_and(|hold| hold.class == class) {
-            judgements[place] = Judgement::Hold { limit: "already held".to_owned() };
-            continue;
+    for (place, Leaving { record, reasons }) in leaving {
+        let (person, exempt) = (&people[place], state.exempt.contains(&record));
+        let held = person.open_hold.as_ref();
+        match held.and_then(|held| held.judgement(&person.user, reasons, basis.rules.version, exempt)) {
+            Some(judgement) => judgements[place] = judgement,
+            None => {
+                asked.push(place);
+                removals.push(Removal { record, class: CauseClass::of(reasons), exempt });
+            }
         }
-        asked.push(place);
-        removals.push(Removal { record, class, exempt: state.exempt.contains(&record) });
     }
     let limits = &basis.connection.settings.brake;
     let judged = brake::judge(limits, &state.connection, &state.installation, first_sync, &removals);
@@ -217,8 +221,14 @@ async fn judge(
     Ok(judgements)
 }
 
-/// Whose access the plan takes, and for what class of cause.
-fn removal(person: &MirroredPerson, plan: &Plan) -> Option<(RecordId, CauseClass)> {
+/// Somebody who would lose access.
+struct Leaving<'p> {
+    record: RecordId,
+    reasons: &'p BTreeSet<Reason>,
+}
+
+/// Whose access the plan takes, and why.
+fn removal<'p>(person: &MirroredPerson, plan: &'p Plan) -> Option<Leaving<'p>> {
     let reasons = plan.steps.iter().find_map(|step| match step {
         Step::Deactivate { reasons } => Some(reasons),
         _ => None,
@@ -228,5 +238,5 @@ fn removal(person: &MirroredPerson, plan: &Plan) -> Option<(RecordId, CauseClass
         Step::Link { record } | Step::Rehire { record, .. } => Some(*record),
         _ => None,
     });
-    Some((linked.or(linking)?, CauseClass::of(reasons)))
+    Some(Leaving { record: linked.or(linking)?, reasons })
 }

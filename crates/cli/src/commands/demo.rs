@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::demo::live;
 use crate::demo::screen::Screen;
 use crate::demo::script::{Shown, play, story};
 use crate::demo::world::World;
+use crate::demo::{accident, live};
 use crate::failure::{Failure, Outcome};
 use crate::logging;
 use crate::output::{self, Format};
@@ -15,6 +15,10 @@ use crate::stop::asked_to_stop;
 /// Fewer people, and the safety brake would hold the story's leavers.
 const FEWEST_USERS: u64 = 12;
 const MOST_USERS: u64 = 100_000;
+const USERS: u64 = 60;
+/// With fewer, nobody would be held; with a thousand it is a company.
+const FEWEST_FOR_ACCIDENT: u64 = 200;
+const USERS_OF_ACCIDENT: u64 = 1_000;
 
 /// What is played.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -22,14 +26,16 @@ enum SceneName {
     /// Hired, renamed, moved, removed, disabled, deleted, restored
     #[default]
     Story,
+    /// A script disables four people in ten: what is held, what goes on, what an admin does; ends by itself
+    Accident,
 }
 
 #[derive(Args)]
 pub struct Demo {
-    /// People in the simulated tenant
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(FEWEST_USERS..=MOST_USERS))]
-    users: u64,
-    /// End after the story; exit code 0 only if every change arrived
+    /// People in the simulated tenant; 60, and 1,000 for the accident
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(FEWEST_USERS..=MOST_USERS))]
+    users: Option<u64>,
+    /// End after the scene; exit code 0 only if all came out right
     #[arg(long)]
     once: bool,
     /// What is played
@@ -38,13 +44,13 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// JSON is one object at the end, so it always ends after the story.
+    /// JSON is one object at the end, so it always ends after the scene.
     pub async fn run(self, format: Format) -> Outcome {
         logging::start_quiet();
         let once = self.once || format == Format::Json;
+        let users = self.users()?;
         let mut screen = Screen::open(format);
         screen.title()?;
-        let users = usize::try_from(self.users).unwrap_or(usize::MAX);
         // Dropping what was started removes the temporary folder.
         let world = tokio::select! {
             world = World::start(users, &mut screen) => world?,
@@ -60,9 +66,25 @@ impl Demo {
         played.and(ended)
     }
 
+    fn users(&self) -> Result<usize, Failure> {
+        let users = match (self.users, self.scene) {
+            (Some(users), SceneName::Accident) if users < FEWEST_FOR_ACCIDENT => {
+                return Err(Failure::Usage(format!(
+                    "--scene accident wants --users {FEWEST_FOR_ACCIDENT} or more: of fewer people the brake would hold nobody"
+                )));
+            }
+            (Some(users), _) => users,
+            (None, SceneName::Story) => USERS,
+            (None, SceneName::Accident) => USERS_OF_ACCIDENT,
+        };
+        Ok(usize::try_from(users).unwrap_or(usize::MAX))
+    }
+
     async fn play(&self, world: &World, screen: &mut Screen, shown: &mut Vec<Shown>, once: bool) -> Outcome {
+        if let SceneName::Accident = self.scene {
+            return accident::play(world, screen, shown).await;
+        }
         screen.heading()?;
-        let SceneName::Story = self.scene;
         for scene in story(world) {
             shown.push(play(world, &scene, screen).await?);
         }

@@ -140,6 +140,11 @@ impl Apply {
             return output::json(&json!({ "version": version, "plan": plan, "task": task }));
         }
         output::line(&shown(&plan))?;
+        if connection.first_sync_at.is_none() {
+            output::line(
+                "this is the plan of the first sync: whoever would lose access by it and is not on it is held, all as one hold",
+            )?;
+        }
         output::line(&format!(
             "the rules are in force and a sync has started; watch it with `lockstep connection sync {} --wait`",
             connection.name

@@ -90,7 +90,9 @@ impl<'a> Connections<'a> {
     fn show(&self, text: &mut Exposition) {
         self.show_words(text);
         self.each(text, "lockstep_people_held", |it| Some(it.people_held as f64));
+        self.each(text, "lockstep_people_kept", |it| Some(it.people_kept as f64));
         self.each(text, "lockstep_holds_open", |it| Some(it.holds as f64));
+        self.each(text, "lockstep_hold_oldest_seconds", |it| seconds(it.oldest_hold));
         self.each(text, "lockstep_reviews_open", |it| Some(it.reviews as f64));
         self.each(text, "lockstep_due_objects", |it| Some(it.due as f64));
         self.each(text, "lockstep_due_oldest_seconds", |it| Some(it.oldest_due.as_secs_f64()));
@@ -117,6 +119,12 @@ impl<'a> Connections<'a> {
                 .map(|(status, count)| (vec![("connection", id.as_str()), ("status", status)], count as f64))
         });
         text.gauge("lockstep_people", people);
+        let room = self.all.iter().flat_map(|(id, it)| {
+            let [lost_scope, revoked] = it.brake_room;
+            [("lost_scope", lost_scope), ("revoked", revoked)]
+                .map(|(cause, room)| (vec![("connection", id.as_str()), ("cause", cause)], f64::from(room)))
+        });
+        text.gauge("lockstep_brake_room", room);
         use ConnectionState::{Active, Degraded, NeedsAttention, New, Paused};
         let states = self.all.iter().flat_map(|(id, it)| {
             [New, Active, Degraded, NeedsAttention, Paused]

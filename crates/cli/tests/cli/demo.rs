@@ -34,3 +34,15 @@ fn the_demo_shows_a_plain_table_where_there_is_no_terminal() {
 fn too_few_people_for_the_brake_are_refused() {
     assert_eq!(Workbench::fresh().run(&["demo", "--users", "3"]).code, 2);
 }
+
+/// FA-29, D6: the accident comes out right: exactly the excess is held, half of it approved, the others restored.
+#[test]
+fn fa_29_the_accident_of_the_demo_comes_out_right() {
+    let bench = Workbench::fresh();
+    assert_eq!(bench.run(&["demo", "--scene", "accident", "--users", "60"]).code, 2, "nobody would be held");
+    let ran = bench.run(&["demo", "--scene", "accident", "--once", "--users", "200"]);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.stderr, ran.stdout);
+    for words in ["more would trip it", "hold show", "upstream_disabled", "hold approve --only", "0 held"] {
+        assert!(ran.stdout.contains(words), "{words}: {}", ran.stdout);
+    }
+}

@@ -7,6 +7,7 @@ mod canary;
 mod certificate;
 mod connecting;
 mod demo;
+mod holding;
 mod metric_names;
 mod replaying;
 mod roles;

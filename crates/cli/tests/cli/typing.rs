@@ -11,7 +11,7 @@ fn help_lists_the_commands_there_are_and_no_others() {
 
 #[test]
 fn commands_of_later_versions_are_unknown() {
-    for args in [&["doctor"][..], &["hold", "approve"], &["serve", "--role", "dispatcher"], &[]] {
+    for args in [&["doctor"][..], &["hold", "postpone"], &["serve", "--role", "dispatcher"], &[]] {
         assert_eq!(Workbench::fresh().run(args).code, 2, "{args:?}");
     }
 }
@@ -47,12 +47,24 @@ fn what_is_not_there_is_a_failure_that_says_where_to_look() {
         &["record", "show", "nobody@contoso.example"],
         &["event", "show", nothing],
         &["hold", "show", nothing],
+        &["hold", "approve", nothing, "--reason", "they left"],
+        &["hold", "reject", nothing, "--reason", "a mistake"],
         &["review", "show", nothing],
         &["review", "settle", nothing, "keep"],
     ] {
         let ran = bench.run(args);
         assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.starts_with("error: there is no") && ran.stderr.contains("`lockstep "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn d6_an_answer_to_a_hold_wants_a_reason() {
+    let nothing = "0198c0de-0000-7000-8000-000000000001";
+    for args in [&["hold", "approve", nothing][..], &["hold", "reject", nothing, "--reason", " "]] {
+        let ran = Workbench::fresh().run(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("reason"), "{}", ran.stderr);
     }
 }
 

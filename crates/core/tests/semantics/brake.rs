@@ -1,6 +1,8 @@
 //! The brake (D6, G-19). Windows, locks, holds and their answers are the store's.
 
-use lockstep_core::brake::{BrakeLimits, CauseClass, Judgement, Removal, WindowCounts, judge};
+use lockstep_core::brake::{
+    ASKED_AGAIN, BrakeLimits, CauseClass, HeldAs, HoldAnswer, Judgement, Removal, Standing, WindowCounts, judge,
+};
 use lockstep_core::plan::Step;
 use lockstep_core::record::Reason;
 use serde_json::json;
@@ -21,6 +23,39 @@ fn went(judged: &[Judgement]) -> usize {
 
 fn let_through(here: &WindowCounts, everywhere: &WindowCounts, removals: &[Removal]) -> usize {
     went(&judge(&BrakeLimits::default(), here, everywhere, false, removals))
+}
+
+/// Ada is out by this plan's reasons, and on a hold for lost scope with this answer.
+fn judged(world: &World, answer: &HoldAnswer, exempt: bool) -> Option<Judgement> {
+    let cause = [Reason::OutOfScope].into();
+    let held = HeldAs { class: CauseClass::LostScope, cause, answer: answer.clone() };
+    let steps = world.plan().steps;
+    let reasons = steps.iter().find_map(|step| match step {
+        Step::Deactivate { reasons } => Some(reasons),
+        _ => None,
+    });
+    let reasons = reasons.unwrap_or_else(|| panic!("no removal: {steps:?}"));
+    held.judgement(&world.user, reasons, world.rules.version, exempt)
+}
+
+/// Ada has left every mapped group, as two reads agree.
+fn ada_left() -> World {
+    let mut world = World::with_staff_ada();
+    agree(&mut world);
+    world
+}
+
+/// Two reads that show nobody's groups, as far apart as `scope_agree` wants.
+fn agree(world: &mut World) {
+    for _ in 0..2 {
+        world.pass(11);
+        world.reads(json!({}), &[]);
+        world.user.agreements = world.plan().agreements;
+    }
+}
+
+fn asked_again() -> Option<Judgement> {
+    Some(Judgement::Hold { limit: ASKED_AGAIN.to_owned() })
 }
 
 sentences! {
@@ -94,5 +129,77 @@ sentences! {
         let judged = judge(&BrakeLimits::default(), &people(4), &people(4), false, &removals);
         assert_eq!(judged.iter().take(5).filter(|judgement| **judgement == Judgement::Go).count(), 1, "the others count");
         assert!(judged[5..].iter().all(|judgement| *judgement == Judgement::Go), "exempt people do not count");
+    }
+
+    leaving_a_hold: "A held person leaves the hold only by approval, rejection, being read back (in scope again; for a kind change: the old kind's rule wins again), or a *new cause class* (held for lost scope, then disabled in Microsoft: judged as a revocation at once). Time, attribute changes and settles never let anyone out." => {
+        let mut world = ada_left();
+        assert_eq!(judged(&world, &HoldAnswer::Awaited, false), Some(Judgement::Stay));
+        for _ in 0..3 {
+            world.pass(3 * 24 * 60 * 60);
+            world.reads(json!({"displayName": "Ada King", "jobTitle": "Lead"}), &[]);
+            assert_eq!(judged(&world, &HoldAnswer::Awaited, false), Some(Judgement::Stay));
+        }
+        world.reads(json!({"accountEnabled": false}), &[]);
+        assert_eq!(judged(&world, &HoldAnswer::Awaited, false), None, "judged at once");
+    }
+
+    approved: "Approve means *this list*: everyone on it is read again first, those back in scope are skipped; approved people do not count against the window." => {
+        let mut world = ada_left();
+        world.pass(5);
+        let yes = HoldAnswer::Approved(world.now);
+        world.pass(5);
+        assert_eq!(judged(&world, &yes, false), Some(Judgement::Stay), "not from memory");
+        world.reads_profile(json!({}));
+        assert_eq!(judged(&world, &yes, false), Some(Judgement::Stay), "both facets");
+        world.reads_groups(&[]);
+        assert_eq!(judged(&world, &yes, false), Some(Judgement::Approved));
+        world.reads(json!({"accountEnabled": false}), &[]);
+        assert_eq!(judged(&world, &yes, false), Some(Judgement::Approved), "what they were held for still stands");
+        world.reads(json!({"accountEnabled": false}), &[STAFF]);
+        assert_eq!(judged(&world, &yes, false), None, "a cause that nobody was shown");
+        world.reads(json!({}), &[STAFF]);
+        assert!(!world.plan().steps.iter().any(|step| matches!(step, Step::Deactivate { .. })), "back in scope");
+        let mut deleted = ada_left();
+        let yes = HoldAnswer::Approved(deleted.now);
+        deleted.pass(5);
+        deleted.reads_404(true);
+        assert_eq!(judged(&deleted, &yes, false), None, "deleted meanwhile is judged by itself");
+    }
+
+    rejected: "Reject keeps them, and a later disable or delete is a new cause, judged at once; otherwise they are asked about again only when their enabled state, existence, memberships or the rules change." => {
+        let left = ada_left();
+        let no = HoldAnswer::Rejected(Standing::of(&left.user, left.rules.version));
+        let after = |changes: serde_json::Value, groups: &[u128]| {
+            let mut world = ada_left();
+            world.pass(24 * 60 * 60);
+            world.reads(changes, groups);
+            judged(&world, &no, false)
+        };
+        assert_eq!(judged(&left, &no, false), Some(Judgement::Keep));
+        assert_eq!(after(json!({"displayName": "Ada King", "jobTitle": "Lead"}), &[]), Some(Judgement::Keep));
+        assert_eq!(after(json!({"accountEnabled": false}), &[]), None, "disabled");
+        assert_eq!(after(json!({}), &[BANNED]), asked_again(), "memberships");
+        let mut deleted = ada_left();
+        deleted.reads_404(true);
+        assert_eq!(judged(&deleted, &no, false), None, "deleted");
+        let mut ruled = ada_left();
+        ruled.rules.version += 1;
+        agree(&mut ruled);
+        assert_eq!(judged(&ruled, &no, false), asked_again(), "rules");
+        // Who was kept although disabled: a deletion is news, the same disable is not.
+        let mut disabled = ada_left();
+        disabled.reads(json!({"accountEnabled": false}), &[]);
+        let no = HoldAnswer::Rejected(Standing::of(&disabled.user, disabled.rules.version));
+        assert_eq!(judged(&disabled, &no, false), Some(Judgement::Keep));
+        disabled.reads_404(true);
+        assert_eq!(judged(&disabled, &no, false), None);
+    }
+
+    confirmed_among_held: "A rule plan confirmed with `--yes` exempts exactly the people on the shown plan." => {
+        let world = ada_left();
+        let no = HoldAnswer::Rejected(Standing::of(&world.user, world.rules.version));
+        for answer in [HoldAnswer::Awaited, HoldAnswer::Approved(world.now), no] {
+            assert_eq!(judged(&world, &answer, true), Some(Judgement::Approved), "{answer:?}");
+        }
     }
 }

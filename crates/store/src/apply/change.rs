@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_core::brake::{CauseClass, Judgement};
+use lockstep_core::brake::{CauseClass, HoldAnswer, Judgement};
 use lockstep_core::plan::{Changes, NewRecord, Step};
 use lockstep_core::record::{Reason, Record, Status};
 use lockstep_core::{ObjectId, RecordId, Timestamp};
@@ -23,6 +23,8 @@ pub(crate) struct Change<'a> {
     pub(crate) hold: Option<Held>,
     /// The record is not the person's own: it gives something up for them.
     pub(crate) beside: bool,
+    /// A removal that is not made by a person's no.
+    pub(crate) kept: bool,
 }
 
 /// Records that steps name beside the people's own.
@@ -37,7 +39,15 @@ pub(crate) struct Beside {
 pub(crate) struct Held {
     pub(crate) class: CauseClass,
     pub(crate) reasons: BTreeSet<Reason>,
-    pub(crate) limit: String,
+    /// `None`: the hold that names them already.
+    pub(crate) limit: Option<String>,
+}
+
+/// What becomes of a removal.
+enum Removal {
+    Made,
+    Held(Option<String>),
+    Kept,
 }
 
 impl<'a> Change<'a> {
@@ -51,7 +61,7 @@ impl<'a> Change<'a> {
     ) -> Option<Self> {
         let own = decided.person.record.clone();
         let exempt = own.as_ref().is_some_and(|own| exempt.contains(&own.id));
-        let mut change = Self { decided, before: own.clone(), after: own, hold: None, beside: false };
+        let mut change = Self { decided, before: own.clone(), after: own, hold: None, kept: false, beside: false };
         for step in &decided.plan.steps {
             change.take(step, connection, beside, exempt, now)?;
         }
@@ -83,11 +93,12 @@ impl<'a> Change<'a> {
             Step::Unlink { record } => self.after = Some(beside.former.get(record)?.clone()),
             // Another record's change: see [`release_addresses`].
             Step::ReleaseAddress { .. } => {}
-            Step::Deactivate { reasons } => match self.kept_back(CauseClass::of(reasons), exempt) {
-                None => self.amend(reasons, &BTreeSet::new(), now),
-                Some(limit) => {
+            Step::Deactivate { reasons } => match self.removal(CauseClass::of(reasons), exempt) {
+                Removal::Made => self.amend(reasons, &BTreeSet::new(), now),
+                Removal::Held(limit) => {
                     self.hold = Some(Held { class: CauseClass::of(reasons), reasons: reasons.clone(), limit });
                 }
+                Removal::Kept => self.kept = true,
             },
             Step::Reactivate { reasons } => self.amend(&BTreeSet::new(), reasons, now),
             Step::AmendReasons { add, remove } => self.amend(add, remove, now),
@@ -110,12 +121,20 @@ impl<'a> Change<'a> {
         self.after = Some(Record { connection: Some(connection.id), entra_id: Some(user), ..record.clone() });
     }
 
-    /// The limit that keeps a removal back, if one does. Time and attribute changes let nobody out of a hold.
-    fn kept_back(&self, class: CauseClass, exempt: bool) -> Option<String> {
-        match (&self.decided.judgement, self.decided.person.open_hold) {
-            (Judgement::Hold { limit }, _) => Some(limit.clone()),
-            (Judgement::Go, Some(hold)) if hold.class == class && !exempt => Some(String::new()),
-            (Judgement::Go, _) => None,
+    /// Time and attribute changes let nobody out of a hold, whoever judged without looking at it.
+    fn removal(&self, class: CauseClass, exempt: bool) -> Removal {
+        let held = self.decided.person.open_hold.as_ref();
+        match &self.decided.judgement {
+            Judgement::Hold { limit } => Removal::Held(Some(limit.clone())),
+            Judgement::Stay => Removal::Held(None),
+            Judgement::Keep => Removal::Kept,
+            Judgement::Approved => Removal::Made,
+            Judgement::Go => match held {
+                Some(held) if held.class == class && held.answer == HoldAnswer::Awaited && !exempt => {
+                    Removal::Held(None)
+                }
+                _ => Removal::Made,
+            },
         }
     }
 
@@ -159,7 +178,7 @@ pub(crate) fn release_addresses<'a>(
                 None => {
                     let after = Some(Record { email: None, ..holder.clone() });
                     let before = Some(holder.clone());
-                    changes.push(Change { decided: one, before, after, hold: None, beside: true });
+                    changes.push(Change { decided: one, before, after, hold: None, kept: false, beside: true });
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_core::brake::Judgement;
 use lockstep_core::mirror::Agreements;
 use lockstep_core::profile::address_key;
 use lockstep_core::record::{Record, Status};
@@ -182,7 +183,7 @@ fn removal_row(
         record.id.into(),
         crate::brake::class_word(class).into(),
         now.into(),
-        exempt.contains(&record.id).into(),
+        (exempt.contains(&record.id) || change.decided.judgement == Judgement::Approved).into(),
     ])
 }
 

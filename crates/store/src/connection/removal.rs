@@ -41,7 +41,7 @@ const OWNED: [&str; 8] = [
         WHERE connection_id = $1 AND status IN ('in_work', 'waiting', 'held')",
 ];
 const HOLDS: [&str; 2] = [
-    "UPDATE hold_person SET state = 'back' WHERE connection_id = $1 AND state = 'held'",
+    "UPDATE hold_person SET state = 'back' WHERE connection_id = $1 AND state IN ('held', 'approved', 'kept')",
     "UPDATE hold SET state = 'emptied' WHERE connection_id = $1 AND state = 'open'",
 ];
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockstep_core::brake::{CauseClass, Forecast};
 use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 use serde::{Serialize, Serializer};
 
@@ -50,6 +51,23 @@ pub struct ConnectionView {
     pub held: u64,
     /// Open questions.
     pub reviews: u64,
+    /// What would trip the brake: for lost scope, then for verified revocations.
+    pub brake: Vec<BrakeForecast>,
+}
+
+/// How far the brake is from holding somebody.
+#[derive(Clone, Debug, Serialize)]
+pub struct BrakeForecast {
+    /// What takes the access.
+    pub cause: CauseClass,
+    /// So many more people, and the last of them is held.
+    pub more: u32,
+    /// Until there is room for one more; null: time brings none.
+    pub eases_at: Option<Timestamp>,
+    /// The limit, in the words of a hold.
+    pub limit: String,
+    /// All of it, in a line.
+    pub words: String,
 }
 
 /// A credential without its secret.
@@ -100,7 +118,12 @@ const CONNECTIONS: &str = "SELECT c.id, c.name, c.tenant_id, c.domain, c.client_
      FROM connection c LEFT JOIN people_count p ON p.connection_id = c.id WHERE TRUE";
 
 impl ConnectionView {
-    fn from_row(row: &Row, now: Timestamp, t_missed: Duration) -> Result<Self, StoreError> {
+    fn from_row(
+        row: &Row,
+        forecasts: Option<&[Forecast; 2]>,
+        now: Timestamp,
+        t_missed: Duration,
+    ) -> Result<Self, StoreError> {
         let count = |column| row.get::<i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
         let mut view = Self {
             name: row.get("name")?,
@@ -123,6 +146,7 @@ impl ConnectionView {
             failed: count("failed")?,
             held: count("held")?,
             reviews: count("reviews")?,
+            brake: forecasts.into_iter().flatten().map(|forecast| BrakeForecast::of(forecast, now)).collect(),
         };
         view.explain(row, now)?;
         if view.state == ConnectionState::Active {
@@ -160,6 +184,13 @@ impl ConnectionView {
             (self.reason, self.remedy) = (Some(running_out.reason()), Some(running_out.remedy()));
         }
         Ok(())
+    }
+}
+
+impl BrakeForecast {
+    fn of(forecast: &Forecast, now: Timestamp) -> Self {
+        let Forecast { class, more, eases_at, limit } = forecast.clone();
+        Self { cause: class, more, eases_at, limit, words: forecast.words(now) }
     }
 }
 
@@ -218,10 +249,14 @@ impl Store {
             .and("c.name = ", filter.name)
             .and("c.id < ", filter.after)
             .page(" ORDER BY c.id DESC", filter.limit);
+        let forecasts = self.brake_forecasts().await?;
         self.shown("listing connections", query)
             .await?
             .iter()
-            .map(|row| ConnectionView::from_row(row, now, self.timing().t_missed))
+            .map(|row| {
+                let id = ConnectionId(row.get("id")?);
+                ConnectionView::from_row(row, forecasts.get(&id), now, self.timing().t_missed)
+            })
             .collect()
     }
 

@@ -11,8 +11,8 @@ use crate::db::Store;
 use crate::error::StoreError;
 use crate::sql::{IDS_PER_STATEMENT, Row, Sql, sql};
 
-/// Changes kept back by the brake until a person decides (D6).
-#[derive(Clone, Debug, Serialize)]
+/// Changes kept back by the brake until a person decides (D6). No Debug: it holds personal data (G-27).
+#[derive(Clone, Serialize)]
 pub struct HoldView {
     /// Ours.
     pub id: HoldId,
@@ -22,35 +22,70 @@ pub struct HoldView {
     pub opened_at: Timestamp,
     /// Which limit, in plain words.
     pub limit: String,
-    /// What took the access in Microsoft: `revoked` or `lost_scope`.
+    /// What took the access in Microsoft: `revoked`, `lost_scope`, or `mixed` at a first sync.
     pub cause: String,
-    /// Whoever is on it; those read back in scope, or gone for a new cause, are on it no longer.
+    /// Whoever is on it; those read back in scope, or gone for a new cause, before anybody answered are on it no longer.
     pub people: Vec<HeldPerson>,
     /// Whether somebody decided.
     pub state: HoldState,
 }
 
-/// One person on a hold: still active.
-#[derive(Clone, Debug, Serialize)]
+/// One person on a hold. No Debug: it holds personal data (G-27).
+#[derive(Clone, Serialize)]
 pub struct HeldPerson {
     /// The record.
     pub record: RecordId,
+    /// Their name.
+    pub display_name: Option<String>,
     /// Why it would lose access.
     pub cause: BTreeSet<Reason>,
+    /// What became of it.
+    pub state: HeldState,
+    /// When somebody decided.
+    pub answered_at: Option<Timestamp>,
+    /// What they gave as their reason.
+    pub answer_reason: Option<String>,
+}
+
+/// Where a person on a hold stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldState {
+    /// In, until somebody decides.
+    Held,
+    /// In, until they are read again.
+    Approved,
+    /// Out by the answer.
+    Gone,
+    /// In by the answer.
+    Kept,
+    /// In by themselves: read back in scope.
+    Back,
+    /// Decided by a new cause.
+    Overtaken,
 }
 
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldState {
-    /// Nobody decided yet.
+    /// Somebody on it waits for a decision.
     Open,
-    /// Its people lose access.
+    /// Its people lose access, but for those who are read back in scope.
     Approved,
     /// Its people stay.
     Rejected,
+    /// Some were approved, the others rejected.
+    PartlyApproved,
     /// Everybody left it by themselves: read back in scope, or gone for a new cause.
     Emptied,
+}
+
+impl HoldView {
+    /// How many people on it stand so.
+    pub fn count(&self, state: HeldState) -> usize {
+        self.people.iter().filter(|person| person.state == state).count()
+    }
 }
 
 /// Which holds to list.
@@ -75,10 +110,12 @@ impl Default for HoldFilter<'_> {
 const HOLDS: &str = "SELECT h.id, c.name AS connection, h.opened_at, h.limit_reached, h.cause, h.state \
      FROM hold h LEFT JOIN connection c ON c.id = h.connection_id WHERE TRUE";
 
-const PEOPLE: &str =
-    "SELECT hold_id, record_id, cause FROM hold_person WHERE state NOT IN ('back', 'overtaken') AND hold_id IN ";
+const PEOPLE: &str = "SELECT p.hold_id, p.record_id, r.display_name, p.cause, p.state, p.answered_at, p.answer_reason \
+     FROM hold_person p LEFT JOIN record r ON r.id = p.record_id \
+     WHERE (p.answer IS NOT NULL OR p.state NOT IN ('back', 'overtaken')) AND p.hold_id IN ";
 
-const OF_RECORD: &str = "h.id IN (SELECT hold_id FROM hold_person WHERE state = 'held' AND record_id = ";
+const OF_RECORD: &str =
+    "h.id IN (SELECT hold_id FROM hold_person WHERE state IN ('held', 'approved', 'kept') AND record_id = ";
 
 const NEWEST: &str = " ORDER BY h.id DESC";
 
@@ -93,6 +130,19 @@ impl HoldView {
             cause: row.get("cause")?,
             people: people.remove(&id).unwrap_or_default(),
             state: row.word("hold", "state", meaning)?,
+        })
+    }
+}
+
+impl HeldPerson {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            record: RecordId(row.get("record_id")?),
+            display_name: row.get("display_name")?,
+            cause: row.json("hold_person", "cause")?,
+            state: row.word("hold_person", "state", meaning)?,
+            answered_at: row.maybe_at("answered_at")?,
+            answer_reason: row.get("answer_reason")?,
         })
     }
 }
@@ -119,7 +169,7 @@ impl Store {
         Ok(self.holds("looking up a hold", sql(HOLDS).and("h.id = ", Some(id))).await?.pop())
     }
 
-    /// The holds that keep this record's change back now.
+    /// The holds that say something of this record now.
     pub(super) async fn holds_of(&self, record: RecordId) -> Result<Vec<HoldView>, StoreError> {
         let query = sql(HOLDS).and(OF_RECORD, Some(record)).push(")").push(NEWEST);
         self.holds("listing a record's holds", query).await
@@ -135,11 +185,9 @@ impl Store {
     async fn held_people(&self, holds: &[HoldId]) -> Result<BTreeMap<HoldId, Vec<HeldPerson>>, StoreError> {
         let mut people: BTreeMap<HoldId, Vec<HeldPerson>> = BTreeMap::new();
         for some in holds.chunks(IDS_PER_STATEMENT) {
-            let query = sql(PEOPLE).list(some.iter().copied()).push(" ORDER BY hold_id, record_id");
+            let query = sql(PEOPLE).list(some.iter().copied()).push(" ORDER BY p.hold_id, p.record_id");
             for row in self.shown("listing held people", query).await? {
-                let person =
-                    HeldPerson { record: RecordId(row.get("record_id")?), cause: row.json("hold_person", "cause")? };
-                people.entry(HoldId(row.get("hold_id")?)).or_default().push(person);
+                people.entry(HoldId(row.get("hold_id")?)).or_default().push(HeldPerson::from_row(&row)?);
             }
         }
         Ok(people)

@@ -13,6 +13,7 @@ mod connection;
 mod delta;
 mod due;
 mod event;
+mod hold;
 mod mirror;
 mod opening;
 mod postgres;

@@ -18,7 +18,13 @@ async fn a_hold_shows_whoever_is_still_on_it() {
     world.put(INSERT_BACK, &[hold, c, back, ADA]).await;
     let holds = world.store.list_holds(&HoldFilter::default()).await.expect("a listing");
     let json = seen(&holds[0], "id, connection, opened_at, limit, cause, people, state");
-    assert_eq!(json["people"], json!([{ "record": held, "cause": ["out_of_scope"] }]));
+    assert_eq!(
+        json["people"],
+        json!([{
+            "record": held, "display_name": null, "cause": ["out_of_scope"], "state": "held", "answered_at": null,
+            "answer_reason": null
+        }])
+    );
     assert_eq!((&json["connection"], &json["state"]), (&json!("contoso"), &json!("open")));
     assert!(world.store.lookup_hold(HoldId(hold)).await.expect("a lookup").is_some());
     assert!(world.store.lookup_hold(HoldId(held)).await.expect("a lookup").is_none());

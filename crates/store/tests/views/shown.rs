@@ -103,12 +103,16 @@ async fn a_connection_is_shown_with_its_health_and_the_next_thing_to_do_c5() {
     let json = seen(
         &views[0],
         "name, tenant_id, domain, client_id, credential, state, since, reason, remedy, next_try_at, \
-         last_notification_at, last_delta_at, people, waiting, failed, held, reviews",
+         last_notification_at, last_delta_at, people, waiting, failed, held, reviews, brake",
     );
     assert_eq!(json["credential"], json!({ "kind": "client_secret", "expires_at": null }));
     assert_eq!(json["people"], json!({ "active": 1, "inactive": 0 }));
     let counts = ["waiting", "failed", "held", "reviews"].map(|count| json[count].as_u64());
     assert_eq!(counts, [Some(1), Some(0), Some(1), Some(1)]);
+    let limit = "small connection, lost scope and revoked together: 1 people in 30 minutes";
+    let words = format!("2 more would trip it ({limit})");
+    let forecast = json!({ "cause": "revoked", "more": 2, "eases_at": null, "limit": limit, "words": words });
+    assert_eq!((&json["brake"][0]["cause"], &json["brake"][1]), (&json!("lost_scope"), &forecast));
     for absent in ["next_try_at", "last_notification_at", "last_delta_at"] {
         assert_eq!(json[absent], Value::Null, "{absent}");
     }

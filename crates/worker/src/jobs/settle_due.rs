@@ -98,6 +98,10 @@ fn event_outcome(outcome: &Outcome) -> EventOutcome {
     match outcome.result {
         PersonOutcome::Held => EventOutcome::held("kept back by the brake"),
         PersonOutcome::Waiting => EventOutcome::waiting(waiting_for(outcome)),
+        PersonOutcome::Kept => EventOutcome {
+            status: EventStatus::Applied,
+            reason: Some("they stay: a hold that named them was rejected".to_owned()),
+        },
         PersonOutcome::Applied | PersonOutcome::Unchanged => EventOutcome::applied(),
     }
 }
@@ -217,6 +221,6 @@ fn report(due: &Due, outcome: &Outcome, now: Timestamp) {
         PersonOutcome::Held => {
             warn!(connection.id = %due.connection, user.id = %user, "Held user {user}: the brake's limit is reached");
         }
-        PersonOutcome::Waiting | PersonOutcome::Unchanged => {}
+        PersonOutcome::Waiting | PersonOutcome::Unchanged | PersonOutcome::Kept => {}
     }
 }

@@ -3,12 +3,14 @@
 use lockstep_store::view::connection::{ConnectionFilter, ConnectionView};
 
 use crate::app::App;
+use crate::commands::hold::cause_label;
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Format, Listing, or_dash};
 
 const LISTING: Listing<'_, ConnectionView> = Listing {
     columns: &[
-        "name", "tenant", "domain", "state", "active", "inactive", "waiting", "failed", "held", "reviews", "reason",
+        "name", "tenant", "domain", "state", "active", "inactive", "waiting", "failed", "held", "reviews", "brake",
+        "reason",
     ],
     row: |connection| {
         vec![
@@ -22,11 +24,18 @@ const LISTING: Listing<'_, ConnectionView> = Listing {
             connection.failed.to_string(),
             connection.held.to_string(),
             connection.reviews.to_string(),
+            nearest(connection),
             or_dash(connection.reason.as_ref()),
         ]
     },
     when_empty: "no connections: add one with `lockstep connection add NAME --tenant … --client-id … --client-secret-file …` (or --certificate-file)",
 };
+
+/// How many more people the brake lets go before it holds one: of the two causes the nearer.
+fn nearest(connection: &ConnectionView) -> String {
+    let room = connection.brake.iter().map(|forecast| forecast.more.saturating_sub(1)).min();
+    room.map_or_else(|| "-".to_owned(), |room| format!("{room} more"))
+}
 
 pub async fn list(app: &App) -> Outcome {
     let connections = app.store().await?.list_connection_views(&ConnectionFilter::default()).await?;
@@ -44,7 +53,7 @@ pub async fn show(app: &App, name: &str) -> Outcome {
     if app.format == Format::Json {
         return output::json(&connection);
     }
-    output::line(&output::pairs(&[
+    let mut lines = vec![
         ("name", connection.name.clone()),
         ("tenant", connection.tenant_id.to_string()),
         ("domain", connection.domain.clone()),
@@ -60,7 +69,9 @@ pub async fn show(app: &App, name: &str) -> Outcome {
         ("people", format!("{} active, {} inactive", connection.people.active, connection.people.inactive)),
         ("events", format!("{} waiting, {} failed", connection.waiting, connection.failed)),
         ("open", format!("{} held, {} reviews", connection.held, connection.reviews)),
-    ]))?;
+    ];
+    lines.extend(connection.brake.iter().map(|forecast| (cause_label(forecast), forecast.words.clone())));
+    output::line(&output::pairs(&lines))?;
     note_missing_public_url(app);
     Ok(())
 }

@@ -60,10 +60,15 @@ impl Sync {
         let bar = progress_bar();
         let summary = wait_for_sync(store, task, |progress| show(&bar, progress)).await;
         bar.finish_and_clear();
-        match app.format {
-            Format::Json => output::json(&summary?),
-            Format::Table => output::line(&one_line(&summary?)),
+        let summary = summary?;
+        if app.format == Format::Json {
+            return output::json(&summary);
         }
+        output::line(&one_line(&summary))?;
+        if summary.held > 0 {
+            output::note(&about_held(connection, summary.held));
+        }
+        Ok(())
     }
 
     async fn one_person(&self, app: &App, store: &Store, connection: &Connection, user: &str) -> Outcome {
@@ -155,6 +160,15 @@ fn show(bar: &ProgressBar, progress: &SyncProgress) {
     bar.set_length(progress.groups_total);
     bar.set_position(progress.groups_listed);
     bar.set_message(format!("{} {} users, {} Graph requests", progress.step, progress.users, progress.graph_requests));
+}
+
+/// A sync that held people took nothing from them; a first one holds whatever it would take, as one hold (D6).
+fn about_held(connection: &Connection, held: u64) -> String {
+    let why = match connection.first_sync_at {
+        None => "this was the first sync, and of a first sync every removal waits for a person's yes",
+        Some(_) => "that is more than the safety brake lets go",
+    };
+    format!("{held} people would lose access and keep it: {why}; `lockstep hold list --connection {}`", connection.name)
 }
 
 fn one_line(summary: &SyncSummary) -> String {

@@ -1,0 +1,108 @@
+//! What a hold, and a person's answer to it, say of a removal that is proven again.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CauseClass, Judgement};
+use crate::id::ObjectId;
+use crate::mirror::{MirroredUser, ProfileFacet};
+use crate::record::Reason;
+use crate::timestamp::Timestamp;
+
+/// The hold that names a person, and how it was answered for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldAs {
+    /// A removal of another class is a new cause.
+    pub class: CauseClass,
+    /// The reasons that the hold showed.
+    pub cause: BTreeSet<Reason>,
+    /// What somebody said.
+    pub answer: HoldAnswer,
+}
+
+/// What somebody said to a hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HoldAnswer {
+    /// Nothing yet.
+    Awaited,
+    /// Yes, at this time: what was read since decides.
+    Approved(Timestamp),
+    /// No, when they looked like this.
+    Rejected(Standing),
+}
+
+/// What is asked about again when it changes: all that may make a person's yes or no another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// `accountEnabled`, where it is known.
+    pub enabled: Option<bool>,
+    /// Graph shows the user; `None`: never read.
+    pub exists: Option<bool>,
+    /// The mapped groups they are in, and the groups nested in those.
+    pub groups: BTreeSet<ObjectId>,
+    /// The rules in force.
+    pub rules_version: i64,
+}
+
+impl Standing {
+    /// As the mirror shows this person.
+    pub fn of(user: &MirroredUser, rules_version: i64) -> Self {
+        let (enabled, exists) = match &user.profile {
+            ProfileFacet::Unknown => (None, None),
+            ProfileFacet::Present { profile, .. } => (profile.account_enabled, Some(true)),
+            ProfileFacet::Missing { .. } => (None, Some(false)),
+        };
+        let present = user.membership.edges.iter().filter(|(_, edge)| edge.present);
+        Self { enabled, exists, groups: present.map(|(group, _)| *group).collect(), rules_version }
+    }
+
+    /// Disabled or deleted since `before`.
+    fn is_revoked_since(&self, before: &Self) -> bool {
+        let disabled = self.enabled == Some(false) && before.enabled != Some(false);
+        let deleted = self.exists == Some(false) && before.exists != Some(false);
+        disabled || deleted
+    }
+}
+
+/// The limit that a hold names when it asks once more about somebody who was to stay.
+pub const ASKED_AGAIN: &str = "was to stay, and has changed since: asked again";
+
+impl HeldAs {
+    /// The answer to a removal for these reasons, which is proven now; `None`: the brake judges it like anybody's. `exempt`:
+    /// a confirmed rule plan names the person.
+    pub fn judgement(
+        &self,
+        user: &MirroredUser,
+        reasons: &BTreeSet<Reason>,
+        rules_version: i64,
+        exempt: bool,
+    ) -> Option<Judgement> {
+        let class = CauseClass::of(reasons);
+        match &self.answer {
+            _ if exempt => Some(Judgement::Approved),
+            HoldAnswer::Awaited if class == self.class => Some(Judgement::Stay),
+            HoldAnswer::Approved(at) if class == self.class || !self.cause.is_disjoint(reasons) => {
+                Some(if is_read_since(user, *at) { Judgement::Approved } else { Judgement::Stay })
+            }
+            // A new cause.
+            HoldAnswer::Awaited | HoldAnswer::Approved(_) => None,
+            HoldAnswer::Rejected(before) => self.after_no(before, &Standing::of(user, rules_version), class),
+        }
+    }
+
+    fn after_no(&self, before: &Standing, now: &Standing, class: CauseClass) -> Option<Judgement> {
+        if class == CauseClass::Revoked && now.is_revoked_since(before) {
+            return None;
+        }
+        Some(if now == before { Judgement::Keep } else { Judgement::Hold { limit: ASKED_AGAIN.to_owned() } })
+    }
+}
+
+/// Held people are read again when they are approved, never decided from memory (G-19). Of a deleted user there is no
+/// membership to read.
+fn is_read_since(user: &MirroredUser, at: Timestamp) -> bool {
+    let profile = user.profile.read_at().is_some_and(|read_at| read_at >= at);
+    let deleted = matches!(user.profile, ProfileFacet::Missing { .. });
+    profile && (deleted || user.membership.complete.is_some_and(|complete| complete.read_at >= at))
+}
