@@ -21,6 +21,9 @@ mod attributes;
 mod entry;
 mod evidence;
 pub mod kind_change;
+mod together;
+
+pub use together::{rival, together};
 
 /// Everything the plan for one person may look at.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_core::matching::AddressOwners;
+use lockstep_core::matching::{AddressOwners, Candidate};
 use lockstep_core::plan::{Plan, Step, Wait, WaitReason};
 use lockstep_core::record::Reason;
 use lockstep_core::{ObjectId, Timestamp};
@@ -37,7 +37,16 @@ impl Questions {
 impl Answers {
     /// The plan for a person with what is known by now.
     pub(crate) fn plan(&self, basis: &Basis, person: &MirroredPerson, now: Timestamp) -> Plan {
-        let plan = basis.plan(person, self.owners.get(&person.user.id), now);
+        self.plan_beside(basis, person, &person.candidates, now)
+    }
+
+    /// The plans of people who are decided in one transaction.
+    pub(crate) fn plans(&self, basis: &Basis, people: &[MirroredPerson], now: Timestamp) -> Vec<Plan> {
+        basis.together(people, now, |person, candidates| self.plan_beside(basis, person, candidates, now))
+    }
+
+    fn plan_beside(&self, basis: &Basis, person: &MirroredPerson, candidates: &[Candidate], now: Timestamp) -> Plan {
+        let plan = basis.plan_beside(person, candidates, self.owners.get(&person.user.id), now);
         let hidden = |group: &ObjectId| self.hidden.get(group) == Some(&true);
         if takes_for_scope(&plan) && left(basis, person).any(|group| hidden(&group)) {
             return without_lost_scope(plan, now + basis.timing.sub_check);

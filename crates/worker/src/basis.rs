@@ -1,6 +1,6 @@
 //! What every decision about a connection's people rests on: the connection, its rules, the constants.
 
-use lockstep_core::matching::AddressOwners;
+use lockstep_core::matching::{AddressOwners, Candidate};
 use lockstep_core::mirror::ProfileFacet;
 use lockstep_core::plan::{self, Observed, Plan, PlanContext};
 use lockstep_core::rule::RuleSet;
@@ -42,15 +42,31 @@ impl Basis {
 
     /// What follows for one person from what is known now.
     pub(crate) fn plan(&self, person: &MirroredPerson, owners: Option<&AddressOwners>, now: Timestamp) -> Plan {
-        let observed = Observed {
-            user: &person.user,
-            record: person.record.as_ref(),
-            candidates: &person.candidates,
-            address_owners: owners,
-            answers: &person.answers,
-        };
+        self.plan_beside(person, &person.candidates, owners, now)
+    }
+
+    /// The same, with only these records in their way: see [`Basis::together`].
+    pub(crate) fn plan_beside(
+        &self,
+        person: &MirroredPerson,
+        candidates: &[Candidate],
+        owners: Option<&AddressOwners>,
+        now: Timestamp,
+    ) -> Plan {
+        let observed = Observed { candidates, address_owners: owners, ..observed(person) };
         let plan = plan::plan(&observed, &self.rules, &self.context(now));
         if self.touches(person) { plan } else { untouched(plan, person) }
+    }
+
+    /// The plans of people who are decided in one transaction, each by `one`: a swap of addresses meets nobody.
+    pub(crate) fn together(
+        &self,
+        people: &[MirroredPerson],
+        now: Timestamp,
+        one: impl Fn(&MirroredPerson, &[Candidate]) -> Plan,
+    ) -> Vec<Plan> {
+        let observed: Vec<Observed<'_>> = people.iter().map(observed).collect();
+        plan::together(&observed, &self.context(now), |place, candidates| one(&people[place], candidates))
     }
 
     /// With test users named, nobody else is touched.
@@ -78,6 +94,17 @@ impl Basis {
             verified_domains: &self.connection.match_domains,
             realm: &self.connection.realm,
         }
+    }
+}
+
+/// A person as `core` sees them; Graph was asked nothing.
+pub(crate) fn observed(person: &MirroredPerson) -> Observed<'_> {
+    Observed {
+        user: &person.user,
+        record: person.record.as_ref(),
+        candidates: &person.candidates,
+        address_owners: None,
+        answers: &person.answers,
     }
 }
 

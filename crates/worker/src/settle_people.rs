@@ -1,23 +1,27 @@
 //! The one path: reads meet the mirror, `core` decides, the brake judges, one transaction applies. Whoever made the
 //! reads adds what it owes (due rows, events, a checkpoint) to the same transaction and commits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::brake::{self, CauseClass, Judgement, Removal};
 use lockstep_core::mirror::{PersonRead, ProfileFound};
-use lockstep_core::plan::{Plan, Step};
+use lockstep_core::plan::{self, Plan, Step};
 use lockstep_core::record::{Reason, Status};
-use lockstep_core::{RecordId, Ticket, Timestamp};
+use lockstep_core::{ObjectId, RecordId, Ticket, Timestamp};
 use lockstep_graph::GraphClient;
-use lockstep_store::{Applied, Decided, MirroredPerson, PersonOutcome, Store, Trigger, Tx};
+use lockstep_store::{Applied, Decided, MarkDue, MirroredPerson, PersonOutcome, Store, Trigger, Tx};
 
 use crate::answers::Answers;
-use crate::basis::Basis;
+use crate::basis::{Basis, observed};
 use crate::error::WorkerError;
+use crate::jobs::decide_listed::waiting;
 
 /// An answer about an address can lead to one more question when the profile changed meanwhile; more often than this
 /// the person waits for the next look.
 const ROUNDS_OF_QUESTIONS: usize = 3;
+
+/// Longest chain of people who pass their addresses on that is followed at one look.
+const LONGEST_CYCLE: usize = 16;
 
 /// Why people are looked at, and under what circumstances.
 #[derive(Clone, Copy)]
@@ -58,23 +62,61 @@ pub(crate) async fn settle_people(
     looks: &[Look],
     occasion: Occasion,
 ) -> Result<Settled, WorkerError> {
-    let reads: Vec<PersonRead> = looks.iter().map(|look| look.read.clone()).collect();
+    let mut looks = looks.to_vec();
+    let asked = looks.len();
     let mut answers = Answers::default();
-    let mut rounds = 0;
+    let (mut rounds, mut joined) = (0, 0);
     loop {
+        let reads: Vec<PersonRead> = looks.iter().map(|look| look.read.clone()).collect();
         let mut tx = store.begin("settle_people").await?;
         let people = tx.mirror(&basis.connection, &reads).await?;
+        let joining = rivals(&people, &looks);
+        if !joining.is_empty() && joined < LONGEST_CYCLE {
+            // From the beginning, so that people are locked in order.
+            drop(tx);
+            looks.extend(joining);
+            joined += 1;
+            continue;
+        }
         let now = store.now();
-        let plans: Vec<Plan> = people.iter().map(|person| answers.plan(basis, person, now)).collect();
+        let plans = answers.plans(basis, &people, now);
         let questions = answers.questions(basis, &people, &plans);
         if questions.are_none() || rounds == ROUNDS_OF_QUESTIONS {
-            return apply(tx, basis, looks, people, plans, now, occasion).await;
+            let settled = apply(tx, basis, &looks, people, plans, now, occasion).await?;
+            return without_rivals(settled, basis, asked, now).await;
         }
         // Nobody may wait for the database while Graph answers us.
         drop(tx);
         answers.ask(client, questions).await?;
         rounds += 1;
     }
+}
+
+/// Whoever has an address that somebody here would get: whose it is they are judged by together (semantics, "Matching").
+/// Nobody reads them; what is known of them is decided once more.
+fn rivals(people: &[MirroredPerson], looks: &[Look]) -> Vec<Look> {
+    let known: BTreeSet<ObjectId> = looks.iter().map(|look| look.read.user).collect();
+    let mut rivals: BTreeMap<ObjectId, Look> = BTreeMap::new();
+    for (person, look) in people.iter().zip(looks) {
+        if let Some(rival) = plan::rival(&observed(person)).filter(|rival| !known.contains(rival)) {
+            rivals.entry(rival).or_insert_with(|| look.at_the_same_time(rival));
+        }
+    }
+    rivals.into_values().collect()
+}
+
+/// The caller is told of the people it asked about; of the others what they still wait for is owed here.
+async fn without_rivals(
+    mut settled: Settled,
+    basis: &Basis,
+    asked: usize,
+    now: Timestamp,
+) -> Result<Settled, WorkerError> {
+    let rivals = settled.outcomes.split_off(asked);
+    settled.applied.per_person.truncate(asked);
+    let marks: Vec<MarkDue> = rivals.iter().filter_map(|outcome| waiting(outcome, now)).collect();
+    settled.tx.mark_due(basis.connection.id, &marks).await?;
+    Ok(settled)
 }
 
 /// Judges and applies; whoever was linked by it is looked at once more, since what else must change depends on what
@@ -137,7 +179,11 @@ impl Look {
     }
 
     fn without_read(&self) -> Self {
-        let read = PersonRead { user: self.read.user, profile: None, membership: None };
+        self.at_the_same_time(self.read.user)
+    }
+
+    fn at_the_same_time(&self, user: ObjectId) -> Self {
+        let read = PersonRead { user, profile: None, membership: None };
         Self { read, ticket: self.ticket, read_at: self.read_at }
     }
 }

@@ -10,6 +10,7 @@ mod demo;
 mod holding;
 mod metric_names;
 mod replaying;
+mod reviewing;
 mod roles;
 mod serving;
 mod simulating;

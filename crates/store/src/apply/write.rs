@@ -218,7 +218,10 @@ fn inserted(change: &Change<'_>, now: Timestamp) -> Option<Vec<Bind>> {
 
 /// When Graph confirmed the person, and the rule that gives them their access.
 fn confirmation(change: &Change<'_>) -> [Bind; 2] {
-    let verified = confirms(change.decided.person).then_some(change.decided.read_at);
+    // When it was read, not when it was decided: somebody may be decided because of what another one's read showed.
+    let user = &change.decided.person.user;
+    let read_at = user.profile.read_at().max(user.membership.complete.map(|complete| complete.read_at));
+    let verified = read_at.filter(|_| confirms(change.decided.person));
     let rule = change.decided.plan.desired.grant.as_ref().map(|grant| grant.group);
     [verified.into(), rule.into()]
 }

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_core::matching::{Candidate, CandidateKeys, answered_usernames, candidate_keys, email_key};
+use lockstep_core::matching::{Candidate, CandidateKeys, answered_usernames, candidate_keys};
 use lockstep_core::mirror::{
     Agreements, CompleteRead, Edge, LossSeen, MembershipFacet, MirroredUser, ProfileFacet, Source,
 };
 use lockstep_core::profile::{Profile, address_key};
 use lockstep_core::record::Record;
 use lockstep_core::review::Answer;
-use lockstep_core::settings::Settings;
-use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp, username};
+use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp};
 
 use crate::connection::Connection;
 use crate::error::StoreError;
@@ -85,13 +84,8 @@ impl Reader<'_> {
             .collect();
         let emails = all_keys(keys.iter().map(|(_, _, keys)| &keys.emails));
         let usernames = all_keys(keys.iter().map(|(_, _, keys)| &keys.usernames));
-        let moving =
-            people.iter().filter_map(|(row, _)| row.user.profile.present().map(|profile| (row.user.id, profile)));
-        let moving: BTreeMap<ObjectId, &Profile> = moving.collect();
-        let mut by_email = self.holders(connection, KeyColumn::Email, &emails).await?;
-        by_email.retain(|_, holder| !gives_up_address(holder, &moving));
-        let mut by_username = self.holders(connection, KeyColumn::Username, &usernames).await?;
-        by_username.retain(|_, holder| !gives_up_username(holder, &moving, &connection.settings));
+        let by_email = self.holders(connection, KeyColumn::Email, &emails).await?;
+        let by_username = self.holders(connection, KeyColumn::Username, &usernames).await?;
         let mut candidates = BTreeMap::new();
         for (user, record, keys) in keys {
             let emails = keys.emails.iter().filter_map(|key| by_email.get(key));
@@ -111,22 +105,6 @@ fn without_own(mut keys: CandidateKeys, record: Option<&Record>, connection: &Co
     keys.emails.retain(|key| Some(key) != held(&own.email).as_ref());
     keys.usernames.retain(|key| Some(key) != held(&own.username).as_ref());
     keys
-}
-
-/// Who owns an address is judged by the current snapshots: a swap among people of one batch meets nobody (semantics).
-fn gives_up_address(holder: &Candidate, moving: &BTreeMap<ObjectId, &Profile>) -> bool {
-    let profile = holder.entra_id.and_then(|user| moving.get(&user));
-    let next = profile.and_then(|profile| email_key(profile));
-    next.is_some() && next != holder.email_key
-}
-
-fn gives_up_username(holder: &Candidate, moving: &BTreeMap<ObjectId, &Profile>, settings: &Settings) -> bool {
-    let profile = holder.entra_id.and_then(|user| moving.get(&user));
-    let next = profile.and_then(|profile| username::of(profile, settings.username).ok().flatten());
-    let keeps = |name: &String| {
-        username::keys(name, settings.number_usernames).iter().any(|key| Some(key) == holder.username_key.as_ref())
-    };
-    next.is_some_and(|name| !keeps(&name))
 }
 
 fn all_keys<'a>(keys: impl Iterator<Item = &'a BTreeSet<String>>) -> Vec<String> {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use lockstep_core::brake::Judgement;
 use lockstep_core::hint::{Claim, Hint, HintMessage, MemberHint, Subject, VERSION};
+use lockstep_core::matching::Candidate;
 use lockstep_core::mirror::{MembershipRead, PersonRead, ProfileFound, ProfileRead, Source};
-use lockstep_core::plan::{Observed, Plan, PlanContext, plan};
+use lockstep_core::plan::{Observed, Plan, PlanContext, plan, together};
 use lockstep_core::profile::Profile;
 use lockstep_core::record::{Kind, Record};
 use lockstep_core::rule::Rule;
@@ -151,7 +152,9 @@ impl World {
         reads: &[PersonRead],
     ) -> Result<Applied, StoreError> {
         let rules = self.store.rule_set(self.connection.id).await?;
-        let plans: Vec<Plan> = people.iter().map(|person| self.plan(person, &rules)).collect();
+        let seen: Vec<Observed<'_>> = people.iter().map(observed).collect();
+        let beside = |place: usize, candidates: &[Candidate]| self.plan_beside(&people[place], candidates, &rules);
+        let plans = together(&seen, &self.context(), beside);
         let decided: Vec<Decided<'_>> = people
             .iter()
             .zip(&plans)
@@ -170,15 +173,21 @@ impl World {
     }
 
     pub fn plan(&self, person: &MirroredPerson, rules: &lockstep_core::rule::RuleSet) -> Plan {
+        self.plan_beside(person, &person.candidates, rules)
+    }
+
+    fn plan_beside(
+        &self,
+        person: &MirroredPerson,
+        candidates: &[Candidate],
+        rules: &lockstep_core::rule::RuleSet,
+    ) -> Plan {
+        plan(&Observed { candidates, ..observed(person) }, rules, &self.context())
+    }
+
+    fn context(&self) -> PlanContext<'_> {
         let connection = &self.connection;
-        let observed = Observed {
-            user: &person.user,
-            record: person.record.as_ref(),
-            candidates: &person.candidates,
-            address_owners: None,
-            answers: &person.answers,
-        };
-        let cx = PlanContext {
+        PlanContext {
             now: self.now(),
             timing: self.store.timing(),
             settings: &connection.settings,
@@ -189,8 +198,7 @@ impl World {
             listing_since: None,
             verified_domains: &connection.match_domains,
             realm: &connection.realm,
-        };
-        plan(&observed, rules, &cx)
+        }
     }
 
     pub async fn person(&self, n: u128) -> MirroredPerson {
@@ -251,6 +259,16 @@ impl World {
         let members = members.iter().map(|(n, removed)| MemberHint { id: user(*n), removed: *removed }).collect();
         let subject = Subject::Group { id: self.staff, claim: Claim::Changed, members, truncated: false };
         self.message(vec![subject])
+    }
+}
+
+fn observed(person: &MirroredPerson) -> Observed<'_> {
+    Observed {
+        user: &person.user,
+        record: person.record.as_ref(),
+        candidates: &person.candidates,
+        address_owners: None,
+        answers: &person.answers,
     }
 }
 

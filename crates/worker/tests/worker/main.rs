@@ -5,6 +5,7 @@
 #[allow(dead_code)] // each uses a part of it
 mod store_place;
 
+mod addresses;
 mod answers;
 mod brake;
 mod burst;
