@@ -145,7 +145,7 @@ impl Tx {
         let again: Vec<MarkDue> =
             contested.iter().map(|place| look_again(&decided[*place], now + self.timing().coalesce)).collect();
         self.mark_due(connection.id, &again).await?;
-        self.tell_who_gave_up(connection, &changes[decided.len()..]).await?;
+        self.tell_who_gave_up(connection, decided, &beside).await?;
         let mut applied = sum_up(own, &contested);
         (applied.held, applied.reviews) = (held, reviews);
         Ok(applied)
@@ -186,14 +186,22 @@ impl Tx {
     }
 
     /// Whoever lost an address to somebody is looked at again, and is not asked for it back.
-    async fn tell_who_gave_up(&mut self, connection: &Connection, changes: &[Change<'_>]) -> Result<(), StoreError> {
+    async fn tell_who_gave_up(
+        &mut self,
+        connection: &Connection,
+        decided: &[Decided<'_>],
+        beside: &Beside,
+    ) -> Result<(), StoreError> {
         let now = self.now();
-        for change in changes {
-            let Some(gave) = &change.before else { continue };
-            let to = change.decided.person.record.as_ref().map(|record| record.id);
-            if let (Some(user), Some(to)) = (gave.entra_id.filter(|_| gave.connection == Some(connection.id)), to) {
-                self.remember_given_up(connection, user, gave, to).await?;
-                self.mark_due(connection.id, &[MarkDue { object: user, ..look_again(change.decided, now) }]).await?;
+        for one in decided {
+            let released = one.plan.steps.iter().find_map(|step| match step {
+                Step::ReleaseAddress { record } => beside.named.get(record),
+                _ => None,
+            });
+            let Some(gave) = released.filter(|gave| gave.connection == Some(connection.id)) else { continue };
+            if let (Some(user), Some(to)) = (gave.entra_id, &one.person.record) {
+                self.remember_given_up(connection, user, gave, to.id).await?;
+                self.mark_due(connection.id, &[MarkDue { object: user, ..look_again(one, now) }]).await?;
             }
         }
         Ok(())
