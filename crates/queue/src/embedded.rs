@@ -59,7 +59,7 @@ impl EmbeddedQueue {
         let reading = file::connect(path).await?;
         let (jobs, waiting) = mpsc::channel(MAX_WAITING_JOBS);
         let published = watch::Sender::new(0);
-        tokio::spawn(Writer::over(writing, waiting, published.clone()).run());
+        tokio::spawn(Writer::over(path.to_owned(), writing, waiting, published.clone()).run());
         let reading = Reading { connection: reading, leases: Leases::default(), drained_at: 0 };
         let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
         Ok(Self { shared: Arc::new(Shared { generation, jobs, room, published, reading: Mutex::new(reading) }) })

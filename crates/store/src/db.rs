@@ -163,7 +163,8 @@ impl Store {
         let ticket = match &self.0.db {
             Db::Lite(lite) => {
                 let _turn = lite.take_turn(OPERATION).await?;
-                Row::Lite(sql(DRAW_TICKET).for_sqlite().fetch_one(&lite.ticket).await.map_err(failed)?).get("value")?
+                Row::Lite(sql(DRAW_TICKET).for_sqlite().fetch_one(&lite.unsynced).await.map_err(failed)?)
+                    .get("value")?
             }
             Db::Pg(pool) => postgres::draw_ticket(pool).await.map_err(failed)?,
         };
@@ -187,12 +188,24 @@ impl Store {
     }
 
     /// Begins a transaction whose loss in a power cut does no harm: like a ticket it survives kill -9, and is on the disk
-    /// with the next commit of another one at the latest. For leases: work nobody is known to hold is taken anew.
-    pub(crate) async fn begin_lease(&self, name: &'static str) -> Result<Tx, StoreError> {
+    /// with the next commit of another one or [`Store::flush`]. For leases (work nobody is known to hold is taken anew), and
+    /// for what the queue still keeps.
+    pub(crate) async fn begin_unsynced(&self, name: &'static str) -> Result<Tx, StoreError> {
         let Db::Lite(lite) = &self.0.db else { return self.begin(name).await };
         let timer = Timer::asked(name);
-        let inner = OpenTx::Lite(lite.begin_lease(name).await?);
+        let inner = OpenTx::Lite(lite.begin_unsynced(name).await?);
         Ok(Tx { inner, name, store: self.clone(), timer: timer.begun() })
+    }
+
+    /// After it even a power cut loses nothing of what was committed before, that of [`Store::take_hints`] included.
+    ///
+    /// # Errors
+    /// When the disk fails: what was taken last may be lost by a power cut.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        match &self.0.db {
+            Db::Lite(lite) => lite.flush().await,
+            Db::Pg(_) => Ok(()),
+        }
     }
 
     /// The same for upkeep and for what an operator asks for by id: it sees the rows of all connections (G-22).

@@ -1,4 +1,4 @@
-//! Taking hints: one transaction for many. Afterwards the queue may forget them.
+//! Taking hints: one transaction for many. Once that is flushed the queue may forget them.
 
 pub(crate) mod scope;
 
@@ -49,12 +49,13 @@ struct Taking {
 
 impl Store {
     /// Takes these messages in one transaction: events, due rows, what is out of scope into `seen`. A message that was
-    /// taken before adds nothing (G-06). When this returns the messages may be acknowledged.
+    /// taken before adds nothing (G-06). The work may begin when this returns; the messages may be acknowledged after
+    /// [`Store::flush`].
     ///
     /// # Errors
     /// When the database cannot be written; then nothing was taken.
     pub async fn take_hints(&self, messages: &[HintMessage]) -> Result<TakenHints, StoreError> {
-        let mut tx = self.begin("take_hints").await?;
+        let mut tx = self.begin_unsynced("take_hints").await?;
         let known = tx.connection_ids().await?;
         let mut taken_before = tx.messages_taken(messages).await?;
         let scope = tx.scope_of(messages).await?;

@@ -115,7 +115,7 @@ async fn park_unreadable(ctx: &Context, tag: i64, unreadable: Undecodable) -> Re
 async fn commit(ctx: &Context, Batch { messages, tags, .. }: Batch, last: bool) -> Result<(), WorkerError> {
     let taken = ctx.store.take_hints(&messages).await?;
     tracing::trace!(target: "lockstep::point", "taking.stored");
-    // The work need not wait until the queue has forgotten it. In a burst more about the same people is in hand
+    // The work need wait neither for the disk nor until the queue has forgotten it. In a burst more about the same people is in hand
     // already, and one read answers it all.
     if last {
         ctx.due.notify_one();
@@ -124,6 +124,8 @@ async fn commit(ctx: &Context, Batch { messages, tags, .. }: Batch, last: bool) 
         park_unknown(ctx, &messages[*place]).await?;
     }
     answer_lifecycle(ctx, &taken).await?;
+    ctx.store.flush().await?;
+    tracing::trace!(target: "lockstep::point", "taking.flushed");
     ctx.queue.ack(&tags).await?;
     tracing::trace!(target: "lockstep::point", "taking.acked");
     metrics::counter!("lockstep_hints_taken_total", "scope" => "in").increment(taken.accepted);

@@ -21,13 +21,15 @@ pub enum Moment {
 }
 
 /// Every point there is.
-pub const POINTS: [(&str, Moment); 26] = [
+pub const POINTS: [(&str, Moment); 28] = [
     ("receiver.before_publish", Moment::Change),
     ("queue.before_commit", Moment::Change),
     ("queue.committed", Moment::Change),
+    ("queue.flushed", Moment::Change),
     ("receiver.published", Moment::Change),
     ("taking.taken", Moment::Change),
     ("taking.stored", Moment::Change),
+    ("taking.flushed", Moment::Change),
     ("taking.acked", Moment::Change),
     ("due.claimed", Moment::Change),
     ("store.ticket_drawn", Moment::Change),

@@ -1,5 +1,6 @@
 //! SQLite: one file, one writer at a time.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,11 +28,12 @@ pub(crate) struct Lite {
     pub(super) write: SqlitePool,
     /// Readers never wait for the writer (WAL).
     pub(super) read: SqlitePool,
-    /// Draws tickets and takes leases with `synchronous=NORMAL`: a ticket must be committed before each request to
-    /// Graph, and an fsync each would be most of its cost. The page cache keeps it through kill -9. A power loss can
-    /// only lose tickets that no applied snapshot carries, because the commit of a snapshot is FULL and syncs the
-    /// whole log, the ticket's frames before it included.
-    pub(super) ticket: SqlitePool,
+    /// `synchronous=NORMAL`, for tickets, leases and what is taken from the queue: work waits for their commits, and an
+    /// fsync each would be most of its cost. The page cache keeps them through kill -9. A power loss can only lose
+    /// tickets that no applied snapshot carries, because the commit of a snapshot is FULL and syncs the whole log, the
+    /// frames before it included.
+    pub(super) unsynced: SqlitePool,
+    path: PathBuf,
     /// Whose turn it is to write in this process: waiting here is fair and wakes at once, whereas SQLite's own
     /// busy handler sleeps up to 100 ms at a time.
     turn: Arc<Mutex<()>>,
@@ -50,16 +52,18 @@ impl Lite {
         make_parent(path)?;
         let write = connect(path, 1, SqliteSynchronous::Full).await?;
         migrate(&write).await?;
+        flush_folder(path)?;
         Ok(Self {
             write,
             read: connect(path, READ_CONNECTIONS, SqliteSynchronous::Full).await?,
-            ticket: connect(path, 1, SqliteSynchronous::Normal).await?,
+            unsynced: connect(path, 1, SqliteSynchronous::Normal).await?,
+            path: path.to_owned(),
             turn: Arc::new(Mutex::new(())),
         })
     }
 
     pub(super) async fn close(&self) {
-        self.ticket.close().await;
+        self.unsynced.close().await;
         self.read.close().await;
         self.write.close().await;
     }
@@ -68,8 +72,26 @@ impl Lite {
         self.begin_on(&self.write, name).await
     }
 
-    pub(super) async fn begin_lease(&self, name: &'static str) -> Result<LiteTx, StoreError> {
-        self.begin_on(&self.ticket, name).await
+    pub(super) async fn begin_unsynced(&self, name: &'static str) -> Result<LiteTx, StoreError> {
+        self.begin_on(&self.unsynced, name).await
+    }
+
+    /// Puts the log on the disk, without a turn: writers go on meanwhile.
+    pub(super) async fn flush(&self) -> Result<(), StoreError> {
+        const OPERATION: &str = "flush";
+        let log = log_of(&self.path);
+        let flushed = tokio::task::spawn_blocking(move || fs::File::open(log)?.sync_data()).await;
+        if matches!(flushed, Ok(Ok(()))) {
+            return Ok(());
+        }
+        // A failed flush may have dropped part of the log, and what comes after it would be unreadable: all of it goes into
+        // the file by SQLite's own way, or this fails too.
+        let _turn = self.take_turn(OPERATION).await?;
+        let folded = sqlx::query_scalar::<_, i64>("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.write).await;
+        match folded.map_err(|source| StoreError::database(OPERATION, source))? {
+            0 => Ok(()),
+            _ => Err(StoreError::Database { operation: OPERATION, source: sqlx::Error::PoolTimedOut }),
+        }
     }
 
     async fn begin_on(&self, pool: &SqlitePool, name: &'static str) -> Result<LiteTx, StoreError> {
@@ -85,6 +107,25 @@ impl Lite {
             .await
             .map_err(|_| StoreError::Database { operation, source: sqlx::Error::PoolTimedOut })
     }
+}
+
+/// A new log must be found again after a power cut: flushing a file says nothing of its name.
+fn flush_folder(path: &Path) -> Result<(), StoreError> {
+    let Some(folder) = path.parent().filter(|folder| cfg!(unix) && !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| StoreError::File {
+        operation: "flushing the folder",
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+/// SQLite's name for the log beside the file.
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = OsString::from(path);
+    log.push("-wal");
+    log.into()
 }
 
 /// The file of a store URL.

@@ -62,7 +62,7 @@ impl Store {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let mut tx = self.begin_lease("claim_due").await?;
+        let mut tx = self.begin_unsynced("claim_due").await?;
         // A lease that ran out is none: its rows stand among the others again.
         let now = tx.now();
         tx.run(sql(FREE_EXPIRED).bind(now).bind(worker)).await?;

@@ -3,6 +3,7 @@
 use lockstep_core::hint::{Claim, LifecycleEvent, Subject};
 use lockstep_core::{ConnectionId, ObjectId};
 use lockstep_store::{DueClaim, DueKind};
+use sqlx::{Connection as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::world::{World, changed, mail, user};
@@ -131,4 +132,21 @@ async fn on_demand_is_never_filtered_by_scope() {
     let due = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
     assert!(due[0].read_profile && due[0].read_membership);
     assert_eq!(due[0].object, user(5));
+}
+
+/// G-13: the queue forgets a message only when its taking is on the disk. Where the log cannot be put there, all of it
+/// goes into the file.
+#[tokio::test]
+async fn g_13_a_log_that_cannot_be_flushed_is_folded_into_the_file() {
+    let world = knowing(&[1]).await;
+    let Some(file) = world.file() else { return };
+    world.store.take_hints(&[world.about(1)]).await.unwrap();
+    world.store.flush().await.unwrap();
+    std::fs::rename(file.with_extension("db-wal"), file.with_extension("away")).unwrap();
+    world.store.flush().await.unwrap();
+    let copy = file.with_extension("copy");
+    std::fs::copy(&file, &copy).unwrap();
+    let mut alone = SqliteConnection::connect(&format!("sqlite://{}", copy.display())).await.unwrap();
+    let events: i64 = sqlx::query_scalar("SELECT count(*) FROM event").fetch_one(&mut alone).await.unwrap();
+    assert_eq!(events, 1);
 }

@@ -1,6 +1,7 @@
 //! A store in a temporary folder, a clock moved by hand, one connection with one rule, and people to read.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -120,6 +121,11 @@ impl World {
     /// The same store, opened once more: what another process sees.
     pub async fn another_process(&self) -> Store {
         Store::open(config(&self.place, &self.folder, &self.clock)).await.unwrap()
+    }
+
+    /// Of a store that is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.place.url().strip_prefix("sqlite://").map(PathBuf::from)
     }
 
     pub fn wait(&self, span: Duration) {
