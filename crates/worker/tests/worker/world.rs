@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::store_place::StorePlace;
 
 /// Longer than anything here takes, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct World {
     pub sim: Simulator,
