@@ -1,6 +1,7 @@
 //! Tests of the whole: flows from the simulator to the record, and the shape of the house.
 
 mod accident;
+mod attacks;
 mod deployment;
 mod economy;
 mod flow;
