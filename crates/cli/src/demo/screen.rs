@@ -3,7 +3,6 @@
 use std::io::IsTerminal as _;
 
 use super::script::Shown;
-use super::world::FASTER;
 use crate::failure::Outcome;
 use crate::output::{self, Format, visible};
 
@@ -76,9 +75,7 @@ impl Screen {
     pub fn row(&mut self, row: &Row<'_>) -> Outcome {
         self.say(&self.cells(row))?;
         match row.waited_for {
-            Some(rule) => self.say(
-                &self.ink(Ink::Dim, &format!("  {}   {rule}; the clock ran {FASTER} times faster", pad("", WHAT))),
-            ),
+            Some(why) => self.say(&self.ink(Ink::Dim, &format!("  {}   {why}", pad("", WHAT)))),
             None => Ok(()),
         }
     }

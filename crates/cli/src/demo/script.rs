@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::company::refused;
 use super::screen::{Row, Screen};
-use super::world::World;
+use super::world::{FASTER, World};
 use crate::failure::Failure;
 use crate::word::{word, words};
 
@@ -174,7 +174,8 @@ pub async fn play(world: &World, scene: &Scene, screen: &mut Screen) -> Result<S
         milliseconds: u64::try_from(changed_at.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
     let (rule, source) = why(world, user).await?;
-    screen.row(&Row { shown: &shown, rule, source, waited_for: scene.rule })?;
+    let waited = scene.rule.map(|rule| format!("{rule}; the clock ran {FASTER} times faster"));
+    screen.row(&Row { shown: &shown, rule, source, waited_for: waited.as_deref() })?;
     Ok(shown)
 }
 
