@@ -2,6 +2,7 @@
 
 mod accident;
 mod attacks;
+mod by_hand;
 mod deployment;
 mod economy;
 mod flow;

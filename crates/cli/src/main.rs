@@ -16,6 +16,7 @@ mod health;
 #[cfg(debug_assertions)]
 mod kill_point;
 mod logging;
+mod operator;
 mod output;
 mod rules;
 mod settings;

@@ -75,7 +75,8 @@ pub struct FieldShown {
     pub name: String,
     /// What the record has.
     pub value: Value,
-    /// The expression, `default` or `local`; with the reason when the source value could not be used.
+    /// The expression, `default` or `local`; with the reason when the source value could not be used, and with who edited it
+    /// and when.
     pub source: String,
 }
 
@@ -124,9 +125,10 @@ fn fields_shown(record: &Record, fields: &MappedFields) -> Vec<FieldShown> {
     let mut values = record.fields.clone();
     values.insert(DISPLAY_NAME.to_owned(), record.display_name.clone().into());
     let failed = |name: &str| fields.failed.iter().find(|failed| failed.name == name);
-    let source = |name: &str, source: String| match failed(name) {
-        Some(failed) => format!("{source} (kept the last value: {})", failed.why),
-        None => source,
+    let source = |name: &str, source: String| match (record.edits.get(name), failed(name)) {
+        (Some(edit), _) => format!("edited here by {} at {} (otherwise {source})", edit.by, edit.at),
+        (None, Some(failed)) => format!("{source} (kept the last value: {})", failed.why),
+        (None, None) => source,
     };
     let shown = field::shown(fields, &values).into_iter();
     shown.map(|(name, value, from)| FieldShown { source: source(&name, from), name, value }).collect()

@@ -17,6 +17,11 @@ use crate::settings::Defaults;
 /// The field that is kept in the record itself instead of among its fields.
 pub const DISPLAY_NAME: &str = "display_name";
 
+/// Follows `mail`; no rules file maps it.
+pub const EMAIL: &str = "email";
+/// Follows `mail` or the sign-in name by the username style; no rules file maps it.
+pub const USERNAME: &str = "username";
+
 /// `[fields]` of a rules file: by target field. Only what the file says; [`attribute::built_in`] holds for the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

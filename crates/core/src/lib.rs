@@ -7,6 +7,7 @@
 
 pub mod attribute;
 pub mod brake;
+pub mod by_hand;
 pub mod desired;
 pub mod error;
 pub mod explain;
@@ -14,9 +15,11 @@ pub mod expression;
 pub mod field;
 pub mod hint;
 pub mod id;
+pub mod local_edit;
 pub mod matching;
 mod merge;
 pub mod mirror;
+pub mod origin;
 pub mod plan;
 pub mod profile;
 pub mod record;

@@ -95,6 +95,14 @@ pub fn email(profile: &Profile) -> Result<Option<&str>, &'static str> {
     let Some(mail) = profile.mail() else {
         return Ok(None);
     };
+    check_address(mail).map(Some)
+}
+
+/// An address that a record can have, trimmed.
+///
+/// # Errors
+/// What is wrong with it, without the address itself.
+pub fn check_address(mail: &str) -> Result<&str, &'static str> {
     let mail = field::clean(mail, false)?;
     match mail.split_once('@') {
         Some((local, domain)) if !local.is_empty() && !domain.is_empty() && !domain.contains('@') => {}
@@ -103,7 +111,7 @@ pub fn email(profile: &Profile) -> Result<Option<&str>, &'static str> {
     if mail.len() > MAX_ADDRESS || mail.contains(char::is_whitespace) {
         return Err("the address has spaces or is longer than 320 bytes");
     }
-    Ok(Some(mail))
+    Ok(mail)
 }
 
 /// Longest e-mail address (RFC 5321: 64 + 1 + 255).

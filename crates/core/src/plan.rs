@@ -96,6 +96,13 @@ pub enum Step {
     },
     /// New values for mapped attributes.
     Update(Changes),
+    /// Microsoft says from when on sign-ins hold (D5).
+    NoteSessions {
+        /// Later than any seen before.
+        valid_from: Timestamp,
+        /// It moved on an active record: whoever is signed in here is signed out. The first one seen ends nothing.
+        end: bool,
+    },
     /// Role and permissions of the winning rule.
     SetAccess {
         /// The role.
@@ -133,6 +140,8 @@ pub struct NewRecord {
     pub permissions: Vec<String>,
     /// Mapped attributes.
     pub attributes: Changes,
+    /// `signInSessionsValidFromDateTime`, from which on a later one ends sessions (D5).
+    pub sessions_valid_from: Option<Timestamp>,
 }
 
 /// Attribute values to write; `None` leaves the attribute alone, `Some(None)` clears it.
@@ -146,6 +155,8 @@ pub struct Changes {
     pub display_name: Option<Option<String>>,
     /// Mapped fields by name; `Value::Null` clears.
     pub fields: Map<String, Value>,
+    /// Fields whose local edit ends: the directory user changed, and the value is Entra's again (Y4).
+    pub overwritten: BTreeSet<String>,
 }
 
 /// What to do about one person now, and when to look again.
@@ -280,6 +291,10 @@ impl Plan {
 impl Changes {
     /// Nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.email.is_none() && self.username.is_none() && self.display_name.is_none() && self.fields.is_empty()
+        self.email.is_none()
+            && self.username.is_none()
+            && self.display_name.is_none()
+            && self.fields.is_empty()
+            && self.overwritten.is_empty()
     }
 }

@@ -1,11 +1,12 @@
 //! The person's entry in Lockstep.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{ConnectionId, ObjectId, RecordId};
+use crate::local_edit::LocalEdit;
 use crate::timestamp::Timestamp;
 
 /// What a record is in the application.
@@ -90,4 +91,10 @@ pub struct Record {
     pub in_use: bool,
     /// When access was last taken; `None` while active or never.
     pub inactive_since: Option<Timestamp>,
+    /// Fields set here by hand that Entra has not overwritten, by name; `email`, `username` and `display_name` included (Y4).
+    pub edits: BTreeMap<String, LocalEdit>,
+    /// An admin took `by_hand` back: it goes with the next fresh read of both facets, which may give access back.
+    pub by_hand_lifted: bool,
+    /// The latest `signInSessionsValidFromDateTime` that was acted on; `None` before the first one seen (D5).
+    pub sessions_valid_from: Option<Timestamp>,
 }

@@ -15,7 +15,7 @@ use crate::mirror::{MembershipRead, MirroredUser, PersonRead, ProfileFound, Prof
 use crate::profile::{Profile, UserType};
 use crate::record::{Kind, Reason};
 use crate::rule::RuleSet;
-use crate::settings::{Defaults, Settings, UsernameStyle};
+use crate::settings::{Defaults, Settings};
 use crate::timestamp::Timestamp;
 use crate::username;
 
@@ -208,12 +208,7 @@ fn email(profile: &Profile) -> TriedField {
 
 fn username(tried: &Tried<'_>) -> TriedField {
     let style = tried.settings.username;
-    let expression = match style {
-        UsernameStyle::LocalPart => "before(first_non_empty(user.mail, user.userPrincipalName), '@')",
-        UsernameStyle::Upn => "user.userPrincipalName",
-        UsernameStyle::Email => "user.mail",
-    };
-    fixed("username", expression, username::of(tried.profile, style))
+    fixed("username", username::expression(style), username::of(tried.profile, style))
 }
 
 /// A field that every record has, by its own rule.

@@ -36,6 +36,15 @@ pub fn of(profile: &Profile, style: UsernameStyle) -> Result<Option<String>, &'s
     Ok(Some(text.to_owned()))
 }
 
+/// How the style makes it, as an expression of a rules file would say it.
+pub const fn expression(style: UsernameStyle) -> &'static str {
+    match style {
+        UsernameStyle::LocalPart => "before(first_non_empty(user.mail, user.userPrincipalName), '@')",
+        UsernameStyle::Upn => "user.userPrincipalName",
+        UsernameStyle::Email => "user.mail",
+    }
+}
+
 /// The sign-in name of a guest in the inviting tenant.
 pub fn is_external(upn: &str) -> bool {
     upn.to_ascii_uppercase().contains("#EXT#")

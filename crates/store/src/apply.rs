@@ -24,6 +24,7 @@ use crate::due::{DueKind, DueReason};
 use crate::error::StoreError;
 use crate::mirror::MirroredPerson;
 use crate::rule::rules_lock;
+use crate::session::SessionEnd;
 use crate::sql::sql;
 
 const RULES_VERSION: &str = "SELECT rules_version FROM connection WHERE id = $1";
@@ -136,6 +137,8 @@ impl Tx {
             .ok_or_else(|| self.conflict("the record with the address may not lose it"))?;
         let contested = self.settle_keys(connection, &mut changes).await?;
         self.write_records(connection, &changes).await?;
+        let ends: Vec<SessionEnd> = changes.iter().filter_map(Change::session_end).collect();
+        self.end_sessions(&ends).await?;
         self.write_trace(connection, &changes).await?;
         let own = &changes[..decided.len()];
         self.write_removals(connection, own).await?;

@@ -174,7 +174,20 @@ impl Store {
     /// When the database cannot be written.
     pub async fn request_on_demand(&self, connection: ConnectionId, user: ObjectId) -> Result<EventId, StoreError> {
         let mut tx = self.begin("request_on_demand").await?;
-        let now = tx.now();
+        let id = tx.request_on_demand(connection, user).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+}
+
+impl Tx {
+    /// See [`Store::request_on_demand`]; with what is asked for in the same transaction.
+    pub(crate) async fn request_on_demand(
+        &mut self,
+        connection: ConnectionId,
+        user: ObjectId,
+    ) -> Result<EventId, StoreError> {
+        let now = self.now();
         let id = EventId(Uuid::now_v7());
         let event = NewEvent {
             id,
@@ -189,9 +202,9 @@ impl Store {
             received_at: now,
             settled: false,
         };
-        tx.insert_events(&[event]).await?;
-        tx.name_objects(&[(id, connection, user)]).await?;
-        tx.mark_due(
+        self.insert_events(&[event]).await?;
+        self.name_objects(&[(id, connection, user)]).await?;
+        self.mark_due(
             connection,
             &[MarkDue {
                 object: user,
@@ -204,12 +217,9 @@ impl Store {
             }],
         )
         .await?;
-        tx.commit().await?;
         Ok(id)
     }
-}
 
-impl Tx {
     /// The events of an object that is tried again later, or given up. What fails without one (a settle, a delta row)
     /// becomes one.
     pub(crate) async fn note_open_events(&mut self, due: &Due, outcome: &EventOutcome) -> Result<(), StoreError> {

@@ -79,6 +79,18 @@ impl Tx {
         Ok(newly)
     }
 
+    /// An admin's act on one record takes it out of its hold.
+    pub(crate) async fn leave_hold(
+        &mut self,
+        connection: &Connection,
+        record: RecordId,
+        user: ObjectId,
+        state: &'static str,
+    ) -> Result<(), StoreError> {
+        self.leave_holds(connection, BTreeMap::from([(state, vec![record])])).await?;
+        self.free_held_events(connection.id, &[user]).await
+    }
+
     async fn leave_holds(
         &mut self,
         connection: &Connection,

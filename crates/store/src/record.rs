@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_core::field::{EMAIL, USERNAME};
 use lockstep_core::matching::Candidate;
 use lockstep_core::record::{Kind, Record, Status};
 use lockstep_core::{ConnectionId, ObjectId, RecordId};
@@ -14,7 +15,8 @@ use crate::sql::{IDS_PER_STATEMENT, Row, Sql, lock, sql};
 
 pub(crate) const COLUMNS: &str =
     "id, connection_id, realm, kind, status, reasons, role, permissions, email, email_key, username,
-    username_key, display_name, fields, entra_id, root, privileged, in_use, inactive_since";
+    username_key, display_name, fields, entra_id, root, privileged, in_use, inactive_since, local_edits, by_hand_lifted,
+    sessions_valid_from";
 
 /// As stored.
 pub(crate) const fn kind_word(kind: Kind) -> &'static str {
@@ -61,6 +63,9 @@ pub(crate) fn record_from(row: &Row) -> Result<Record, StoreError> {
         privileged: row.get("privileged")?,
         in_use: row.get("in_use")?,
         inactive_since: row.maybe_at("inactive_since")?,
+        edits: row.json(T, "local_edits")?,
+        by_hand_lifted: row.get("by_hand_lifted")?,
+        sessions_valid_from: row.maybe_at("sessions_valid_from")?,
     })
 }
 
@@ -160,6 +165,14 @@ impl KeyColumn {
         match self {
             Self::Email => "email_key",
             Self::Username => "username_key",
+        }
+    }
+
+    /// The field it is made of.
+    pub(crate) const fn field(self) -> &'static str {
+        match self {
+            Self::Email => EMAIL,
+            Self::Username => USERNAME,
         }
     }
 }

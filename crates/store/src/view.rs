@@ -18,6 +18,7 @@ pub mod connection;
 pub mod event;
 pub mod explain;
 pub mod hold;
+pub mod origin;
 pub mod record;
 pub mod review;
 pub mod rule;

@@ -1,27 +1,32 @@
 //! `lockstep record …`: people as the application sees them.
 
+mod edit;
 mod explain;
 mod import;
+mod mark;
+mod show;
+mod switch;
 
 use clap::{Args, Subcommand};
 use lockstep_core::record::{Kind, Status};
-use lockstep_store::Store;
-use lockstep_store::view::record::{HistoryView, RecordFilter, RecordView};
+use lockstep_store::view::record::{RecordFilter, RecordView};
+use lockstep_store::{Store, StoreError};
 use serde_json::Value;
 
 use super::Page;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
-use crate::output::{self, Format, Listing, or_dash};
+use crate::output::{self, Listing, or_dash};
 use crate::word::{from_word, word, words};
 
 pub use explain::explain;
+use show::show;
 
 #[derive(Subcommand)]
 pub enum Record {
     /// List records, newest first
     List(List),
-    /// Show one record
+    /// Show one record, who set each of its values, and what happened to it
     Show {
         /// The record's id, e-mail address or username
         record: String,
@@ -33,6 +38,16 @@ pub enum Record {
     },
     /// Bring in the people the application has already, so that there is somebody to match
     Import(import::Import),
+    /// Set fields by hand
+    Edit(edit::Edit),
+    /// Take back that somebody was switched off by hand
+    Activate(switch::Switch),
+    /// Switch somebody off by hand, whatever Microsoft says
+    Deactivate(switch::Switch),
+    /// Make a record the root user, which the sync never touches
+    Root(mark::Root),
+    /// Mark that other data refers to a record
+    MarkInUse(mark::MarkInUse),
 }
 
 #[derive(Args)]
@@ -77,6 +92,11 @@ impl Record {
             Self::Show { record } => show(app, &record).await,
             Self::Explain { record } => explain(app, &record).await,
             Self::Import(import) => import.run(app).await,
+            Self::Edit(edit) => edit.run(app).await,
+            Self::Activate(switch) => switch.activate(app).await,
+            Self::Deactivate(switch) => switch.deactivate(app).await,
+            Self::Root(root) => root.run(app).await,
+            Self::MarkInUse(mark) => mark.run(app).await,
         }
     }
 }
@@ -104,20 +124,16 @@ fn missing(name: &str) -> Failure {
     Failure::Failed(format!("there is no record {name}; `lockstep record list --search TEXT` finds people"))
 }
 
-async fn show(app: &App, name: &str) -> Outcome {
-    let store = app.store().await?;
-    let record = named_record(&store, name).await?;
-    if app.format == Format::Json {
-        return output::json(&record);
+/// What nobody may do to this record is a refusal, not a failure.
+fn refused(error: StoreError) -> Failure {
+    match error {
+        StoreError::Refused(why) => Failure::Refused(why),
+        other => other.into(),
     }
-    output::line(&facts(&record))?;
-    let history = store.record_history(record.id).await?;
-    let rows = history.iter().map(|entry| vec![entry.at.to_string(), entry.trigger.clone(), changed(entry)]);
-    output::line(&format!("\n{}", output::table(&["when", "trigger", "changed"], rows)))
 }
 
 fn facts(record: &RecordView) -> String {
-    let mut lines = vec![
+    let lines = [
         ("id", record.id.to_string()),
         ("connection", or_dash(record.connection.as_ref())),
         ("realm", record.realm.clone()),
@@ -135,14 +151,7 @@ fn facts(record: &RecordView) -> String {
         ("verified", or_dash(record.verified_at.as_ref())),
         ("updated", record.updated_at.to_string()),
     ];
-    lines.extend(record.fields.iter().map(|(name, value)| (name.as_str(), plain(value))));
     output::pairs(&lines)
-}
-
-/// Which fields one entry of the history changed.
-fn changed(entry: &HistoryView) -> String {
-    let fields = entry.changes.as_array().into_iter().flatten();
-    fields.filter_map(|change| change["field"].as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// A JSON value without the quotes of a text.

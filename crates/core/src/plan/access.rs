@@ -20,6 +20,7 @@ pub(super) fn bring_in_line(
     cx: &PlanContext<'_>,
 ) {
     let user = observed.user;
+    note_sessions(plan, user, record);
     match plan.desired.unknown {
         Some(Unknown::Profile) => return plan.needs_both_facets(user, cx),
         Some(Unknown::AccountEnabled) => return plan.await_complete_profile(user, cx),
@@ -38,6 +39,15 @@ pub(super) fn bring_in_line(
     }
     if record.status == Status::Inactive {
         out_or_back(plan, user, record, &evidence, kind_fits, cx);
+    }
+}
+
+/// Sessions revoked in Microsoft counts only when the instant moves forward (D5); nothing else of the evidence matters.
+fn note_sessions(plan: &mut Plan, user: &MirroredUser, record: &Record) {
+    let Some(valid_from) = user.profile.present().and_then(|profile| profile.sessions_valid_from) else { return };
+    if record.sessions_valid_from.is_none_or(|seen| seen < valid_from) {
+        let end = record.sessions_valid_from.is_some() && record.status == Status::Active;
+        plan.steps.push(Step::NoteSessions { valid_from, end });
     }
 }
 
@@ -110,13 +120,15 @@ fn out_or_back(
     }
 }
 
-/// The sync's own reasons that hold no longer. Of a deleted user nothing else can be said.
+/// The sync's own reasons that hold no longer, and `by_hand` once an admin took it back. Of a deleted user nothing else can
+/// be said.
 fn outlived(plan: &Plan, user: &MirroredUser, record: &Record) -> BTreeSet<Reason> {
     if plan.desired.unknown.is_some() || !matches!(user.profile, ProfileFacet::Present { .. }) {
         return BTreeSet::new();
     }
-    let own = Reason::SYNCED.iter().filter(|reason| record.reasons.contains(reason));
-    own.filter(|reason| !plan.desired.reasons.contains(reason)).copied().collect()
+    let lifted = record.by_hand_lifted.then_some(Reason::ByHand);
+    let own = Reason::SYNCED.into_iter().chain(lifted).filter(|reason| record.reasons.contains(reason));
+    own.filter(|reason| !plan.desired.reasons.contains(reason)).collect()
 }
 
 /// Reading at once is of no use before the second read of an agreement is due.

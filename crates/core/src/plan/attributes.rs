@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::field::{self, DISPLAY_NAME, FailedField, Mapped, map_fields};
+use crate::field::{self, DISPLAY_NAME, EMAIL, FailedField, Mapped, USERNAME, map_fields};
 use crate::id::RecordId;
 use crate::matching::{self, Candidate};
 use crate::plan::{Changes, Observed, Plan, PlanContext, Step};
@@ -53,18 +53,73 @@ struct Mapping<'a> {
 
 impl<'a> Mapping<'a> {
     fn changes(&mut self, kind: Kind) -> Changes {
-        let mut changes = Changes { email: self.email(), username: self.username(), ..Changes::default() };
+        let mut changes = Changes::default();
+        if !self.keeps_edit(EMAIL) {
+            changes.email = self.email();
+        }
+        if !self.keeps_edit(USERNAME) {
+            changes.username = self.username();
+        }
         let mut mapped = map_fields(self.profile, kind, self.cx.fields, self.cx.defaults);
         self.plan.failed.append(&mut mapped.failed);
         for (name, value) in mapped.values {
-            if name == DISPLAY_NAME {
-                let current = self.record.and_then(|record| record.display_name.clone()).map(Value::String);
-                changes.display_name = changed(value, current.as_ref()).map(|value| value.as_str().map(str::to_owned));
-            } else if let Some(value) = changed(value, self.record.and_then(|record| record.fields.get(&name))) {
-                changes.fields.insert(name, value);
+            if self.keeps_edit(&name) {
+                continue;
+            }
+            let current = self.current(&name);
+            let is_entras = matches!(&value, Mapped::Value(value) if Some(value) == current.as_ref());
+            match changed(value, current.as_ref()) {
+                Some(value) if name == DISPLAY_NAME => {
+                    changes.display_name = Some(value.as_str().map(str::to_owned));
+                }
+                Some(value) => {
+                    changes.fields.insert(name, value);
+                }
+                None if is_entras && self.is_edited(&name) => {
+                    changes.overwritten.insert(name);
+                }
+                None => {}
             }
         }
+        self.end_edits(&mut changes);
         changes
+    }
+
+    /// A local edit stays until the directory user changes (Y4).
+    fn keeps_edit(&self, name: &str) -> bool {
+        let edit = self.record.and_then(|record| record.edits.get(name));
+        edit.is_some_and(|edit| !edit.is_outdated(self.profile))
+    }
+
+    fn is_edited(&self, name: &str) -> bool {
+        self.record.is_some_and(|record| record.edits.contains_key(name))
+    }
+
+    fn current(&self, name: &str) -> Option<Value> {
+        let record = self.record?;
+        match name {
+            DISPLAY_NAME => record.display_name.clone().map(Value::String),
+            _ => record.fields.get(name).cloned(),
+        }
+    }
+
+    /// What is written over an edit ends it. An edit that Entra has nothing to say against stays, and so does its mark.
+    fn end_edits(&self, changes: &mut Changes) {
+        let own = [
+            (EMAIL, changes.email.is_some()),
+            (USERNAME, changes.username.is_some()),
+            (DISPLAY_NAME, changes.display_name.is_some()),
+        ];
+        let said = [
+            (EMAIL, matching::email(self.profile).ok().flatten().map(str::to_owned), self.record.map(|own| &own.email)),
+            (USERNAME, self.username_said(), self.record.map(|own| &own.username)),
+        ];
+        let agreed =
+            said.iter().filter(|(name, said, own)| said.is_some() && own == &Some(said) && !self.keeps_edit(name));
+        let own =
+            own.into_iter().filter_map(|(name, written)| written.then_some(name)).chain(agreed.map(|said| said.0));
+        let written: Vec<String> = own.chain(changes.fields.keys().map(String::as_str)).map(str::to_owned).collect();
+        changes.overwritten.extend(written.into_iter().filter(|name| self.is_edited(name)));
     }
 
     /// A blank address erases nothing; one that belongs to another record is a question, and the old one stays.
@@ -108,6 +163,10 @@ impl<'a> Mapping<'a> {
             self.plan.reviews.push(address_taken(key, candidates, holders));
         }
         false
+    }
+
+    fn username_said(&self) -> Option<String> {
+        username::of(self.profile, self.cx.settings.username).ok().flatten()
     }
 
     /// A username that is taken gets a number where the connection allows it; else it is a question.

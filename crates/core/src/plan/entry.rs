@@ -137,6 +137,7 @@ fn take_way(
                 role: grant.role.clone(),
                 permissions: grant.permissions.clone(),
                 attributes,
+                sessions_valid_from: profile.sessions_valid_from,
             }));
         }
         Way::Link(record, answer) => {

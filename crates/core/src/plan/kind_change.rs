@@ -195,7 +195,9 @@ impl Changing<'_> {
         let observed = Observed { candidates: &others, ..self.basis.observed };
         let attributes = attributes::initial(plan, self.profile, self.grant.kind, &observed, self.cx);
         let (kind, role, permissions) = (self.grant.kind, self.grant.role.clone(), self.grant.permissions.clone());
-        Next::Create { record: NewRecord { kind, role, permissions, attributes }, reasons: self.carried() }
+        let sessions_valid_from = self.profile.sessions_valid_from;
+        let record = NewRecord { kind, role, permissions, attributes, sessions_valid_from };
+        Next::Create { record, reasons: self.carried() }
     }
 
     /// The latest archived record of that kind; one in use keeps its archived name for ever and so never comes back (M8).
@@ -237,7 +239,8 @@ impl Changing<'_> {
     }
 
     fn carried(&self) -> BTreeSet<Reason> {
-        self.old.reasons.iter().filter(|reason| **reason == Reason::ByHand).copied().collect()
+        let carried = |reason: &&Reason| **reason == Reason::ByHand && !self.old.by_hand_lifted;
+        self.old.reasons.iter().filter(carried).copied().collect()
     }
 
     /// The records that may stand in the way: not those of this change.

@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod attributes;
 mod brake;
+mod by_hand;
 mod cel;
 mod dependencies;
 mod entry;

@@ -246,7 +246,7 @@ impl Life {
                     let profile = user.profile.present().expect("nobody is created without a profile");
                     assert!(may_be_in(profile, world.guests), "a removal creates nothing");
                 }
-                Step::Link { .. } | Step::Update(_) | Step::SetAccess { .. } => {}
+                Step::Link { .. } | Step::Update(_) | Step::SetAccess { .. } | Step::NoteSessions { .. } => {}
                 Step::Rehire { .. } | Step::Unlink { .. } | Step::ReleaseAddress { .. } => {
                     panic!("nobody answered anything")
                 }

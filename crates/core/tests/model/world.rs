@@ -236,6 +236,7 @@ impl World {
     pub fn apply(&mut self, step: &Step) {
         if let Step::Create(new) = step {
             let mut record = blank_record(new.kind);
+            record.sessions_valid_from = new.sessions_valid_from;
             (record.role, record.permissions) = (new.role.clone(), new.permissions.clone());
             write(&mut record, &new.attributes);
             self.record = Some(record);
@@ -270,6 +271,7 @@ impl World {
             Step::Create(_) | Step::Link { .. } | Step::Rehire { .. } => unreachable!("done above"),
             Step::Unlink { .. } | Step::ReleaseAddress { .. } => unreachable!("done above"),
             Step::Update(changes) => write(record, changes),
+            Step::NoteSessions { valid_from, .. } => record.sessions_valid_from = Some(*valid_from),
             Step::SetAccess { role, permissions } => {
                 (record.role, record.permissions) = (role.clone(), permissions.clone());
             }
@@ -281,11 +283,13 @@ impl World {
             }
             Step::Reactivate { reasons } => {
                 record.reasons.retain(|reason| !reasons.contains(reason));
+                record.by_hand_lifted = false;
                 assert!(record.reasons.is_empty(), "active exactly when no reason is left");
                 (record.status, record.inactive_since) = (Status::Active, None);
             }
             Step::AmendReasons { add, remove } => {
                 record.reasons.retain(|reason| !remove.contains(reason));
+                record.by_hand_lifted &= record.reasons.contains(&Reason::ByHand);
                 record.reasons.extend(add);
                 assert!(!record.reasons.is_empty(), "amending never empties the set");
             }
@@ -365,6 +369,9 @@ pub fn blank_record(kind: Kind) -> Record {
         privileged: false,
         in_use: false,
         inactive_since: None,
+        edits: BTreeMap::new(),
+        by_hand_lifted: false,
+        sessions_valid_from: None,
     }
 }
 
@@ -387,6 +394,7 @@ pub fn imported_ada() -> Candidate {
 }
 
 pub fn write(record: &mut Record, changes: &Changes) {
+    record.edits.retain(|name, _| !changes.overwritten.contains(name));
     if let Some(email) = &changes.email {
         record.email.clone_from(email);
     }

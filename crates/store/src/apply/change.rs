@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::apply::Decided;
 use crate::connection::Connection;
+use crate::session::SessionEnd;
 
 /// One person's record before and after.
 pub(crate) struct Change<'a> {
@@ -21,6 +22,8 @@ pub(crate) struct Change<'a> {
     pub(crate) after: Option<Record>,
     /// The removal that the brake keeps back.
     pub(crate) hold: Option<Held>,
+    /// Microsoft ended this person's sign-ins (D5).
+    revoked: bool,
     /// The record is not the person's own: it gives something up for them.
     pub(crate) beside: bool,
     /// A removal that is not made by a person's no.
@@ -61,7 +64,8 @@ impl<'a> Change<'a> {
     ) -> Option<Self> {
         let own = decided.person.record.clone();
         let exempt = own.as_ref().is_some_and(|own| exempt.contains(&own.id));
-        let mut change = Self { decided, before: own.clone(), after: own, hold: None, kept: false, beside: false };
+        let mut change =
+            Self { decided, before: own.clone(), after: own, hold: None, kept: false, beside: false, revoked: false };
         for step in &decided.plan.steps {
             change.take(step, connection, beside, exempt, now)?;
         }
@@ -102,6 +106,12 @@ impl<'a> Change<'a> {
             },
             Step::Reactivate { reasons } => self.amend(&BTreeSet::new(), reasons, now),
             Step::AmendReasons { add, remove } => self.amend(add, remove, now),
+            Step::NoteSessions { valid_from, end } => {
+                if let Some(after) = &mut self.after {
+                    after.sessions_valid_from = Some(*valid_from);
+                    self.revoked |= end;
+                }
+            }
             Step::Update(changes) => {
                 if let Some(after) = &mut self.after {
                     write_attributes(after, changes);
@@ -118,7 +128,14 @@ impl<'a> Change<'a> {
 
     fn link(&mut self, record: &Record, connection: &Connection, user: ObjectId) {
         self.before = Some(record.clone());
-        self.after = Some(Record { connection: Some(connection.id), entra_id: Some(user), ..record.clone() });
+        // Another person's sign-ins say nothing of this one's.
+        let (connection, entra_id, sessions_valid_from) = (Some(connection.id), Some(user), None);
+        self.after = Some(Record { connection, entra_id, sessions_valid_from, ..record.clone() });
+    }
+
+    /// Whoever is signed in as this record is out by this change.
+    pub(crate) fn session_end(&self) -> Option<SessionEnd> {
+        SessionEnd::of(self.before.as_ref(), self.after.as_ref()?, self.revoked)
     }
 
     /// Time and attribute changes let nobody out of a hold, whoever judged without looking at it.
@@ -145,6 +162,7 @@ impl<'a> Change<'a> {
         };
         after.reasons.extend(add.iter().copied());
         after.reasons.retain(|reason| !remove.contains(reason));
+        after.by_hand_lifted &= after.reasons.contains(&Reason::ByHand);
         let was = after.status;
         after.status = if after.reasons.is_empty() { Status::Active } else { Status::Inactive };
         match (was, after.status) {
@@ -178,7 +196,15 @@ pub(crate) fn release_addresses<'a>(
                 None => {
                     let after = Some(Record { email: None, ..holder.clone() });
                     let before = Some(holder.clone());
-                    changes.push(Change { decided: one, before, after, hold: None, kept: false, beside: true });
+                    changes.push(Change {
+                        decided: one,
+                        before,
+                        after,
+                        hold: None,
+                        kept: false,
+                        beside: true,
+                        revoked: false,
+                    });
                 }
             }
         }
@@ -205,12 +231,16 @@ fn created(new: &NewRecord, connection: &Connection, user: ObjectId) -> Record {
         privileged: false,
         in_use: false,
         inactive_since: None,
+        edits: BTreeMap::new(),
+        by_hand_lifted: false,
+        sessions_valid_from: new.sessions_valid_from,
     };
     write_attributes(&mut record, &new.attributes);
     record
 }
 
 fn write_attributes(record: &mut Record, changes: &Changes) {
+    record.edits.retain(|field, _| !changes.overwritten.contains(field));
     let set = |target: &mut Option<String>, value: &Option<Option<String>>| {
         if let Some(value) = value {
             target.clone_from(value);

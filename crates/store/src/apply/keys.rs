@@ -85,6 +85,11 @@ pub(crate) fn releases(change: &Change<'_>, column: KeyColumn) -> bool {
 }
 
 fn give_up(change: &mut Change<'_>, column: KeyColumn) {
+    if let (Some(before), Some(after)) = (&change.before, &mut change.after) {
+        // What is not overwritten is still a local edit (Y4).
+        let edit = before.edits.get_key_value(column.field());
+        after.edits.extend(edit.map(|(field, edit)| (field.clone(), edit.clone())));
+    }
     match (&change.before, &mut change.after, column) {
         (None, after, KeyColumn::Email) => *after = None,
         (None, Some(after), KeyColumn::Username) => after.username = None,

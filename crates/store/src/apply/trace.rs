@@ -12,6 +12,7 @@ use crate::audit::{Actor, AuditEntry};
 use crate::connection::Connection;
 use crate::db::Tx;
 use crate::error::StoreError;
+use crate::session::SessionEnd;
 use crate::sql::{Bind, ROWS_PER_STATEMENT, sql};
 
 const INSERT: &str =
@@ -30,7 +31,16 @@ impl Tx {
         for change in changes {
             let (Some(effect), Some(after)) = (change.effect(), &change.after) else { continue };
             let fields = differences(change.before.as_ref(), after);
-            audit.push(audit_entry(connection, change, effect.action(), after, &fields));
+            if fields.is_empty() {
+                continue;
+            }
+            let sessions_only = fields.iter().all(|field| field["field"] == SESSIONS);
+            if change.session_end().is_some_and(SessionEnd::is_revoked) {
+                audit.push(audit_entry(connection, change, "sessions.end", after, &fields));
+            }
+            if !sessions_only {
+                audit.push(audit_entry(connection, change, effect.action(), after, &fields));
+            }
             history.push(history_row(connection, change, after.id, fields, now));
         }
         for chunk in history.chunks(ROWS_PER_STATEMENT) {
@@ -105,8 +115,11 @@ fn observed(decided: &Decided<'_>) -> Value {
     json!({ "read_at": decided.read_at, "profile": profile })
 }
 
+/// When Microsoft's sign-ins began to hold, as a changed field.
+const SESSIONS: &str = "sessions_valid_from";
+
 /// `{field, before, after}` of everything that differs.
-fn differences(before: Option<&Record>, after: &Record) -> Vec<Value> {
+pub(crate) fn differences(before: Option<&Record>, after: &Record) -> Vec<Value> {
     let mut fields: Vec<Value> = Vec::new();
     let mut compare = |field: String, before: Value, after: Value| {
         if before != after {
@@ -117,6 +130,10 @@ fn differences(before: Option<&Record>, after: &Record) -> Vec<Value> {
     let had = before.map_or(nothing, columns);
     for ((field, before), (_, after)) in had.into_iter().zip(columns(after)) {
         compare(field.to_owned(), before, after);
+    }
+    // The first one seen is nothing that changed.
+    if let Some((seen, now)) = before.and_then(|record| record.sessions_valid_from).zip(after.sessions_valid_from) {
+        compare(SESSIONS.to_owned(), json!(seen), json!(now));
     }
     let empty = serde_json::Map::new();
     let had = before.map_or(&empty, |record| &record.fields);

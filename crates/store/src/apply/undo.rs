@@ -46,6 +46,9 @@ fn kept_off(mut former: Record, record: &Record) -> Record {
         former.status = Status::Inactive;
     }
     former.inactive_since = record.inactive_since.filter(|_| former.status != Status::Active);
+    // Values and the marks on them are those of before.
+    former.edits.clear();
+    former.sessions_valid_from = None;
     former
 }
 
@@ -62,6 +65,8 @@ fn take_back(record: &mut Record, change: &Changed) -> Option<()> {
         "email" => set(&mut record.email, &change.before),
         "username" => set(&mut record.username, &change.before),
         "display_name" => set(&mut record.display_name, &change.before),
+        // Nothing that the link brought: what an admin marked stays marked, and of sessions the next person tells.
+        "root" | "in_use" | "sessions_valid_from" => Some(()),
         field => {
             let name = field.strip_prefix("fields.")?;
             match &change.before {

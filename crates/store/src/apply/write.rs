@@ -19,17 +19,20 @@ use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Sql, sql};
 
 const INSERT: &str =
     "INSERT INTO record (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
-    username_key, display_name, fields, entra_id, inactive_since, updated_at, realm, created_at, verified_at,
+    username_key, display_name, fields, entra_id, inactive_since, updated_at, local_edits, by_hand_lifted,
+    sessions_valid_from, realm, created_at, verified_at,
     rule_group_id) VALUES ";
-const UPDATE: &str =
+pub(crate) const UPDATE: &str =
     "WITH changed (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
-    username_key, display_name, fields, entra_id, inactive_since, updated_at) AS (VALUES ";
-const UPDATE_SET: &str =
+    username_key, display_name, fields, entra_id, inactive_since, updated_at, local_edits, by_hand_lifted,
+    sessions_valid_from) AS (VALUES ";
+pub(crate) const UPDATE_SET: &str =
     ") UPDATE record SET connection_id = changed.connection_id, kind = changed.kind, status = changed.status,
     reasons = changed.reasons, role = changed.role, permissions = changed.permissions, email = changed.email,
     email_key = changed.email_key, username = changed.username, username_key = changed.username_key,
     display_name = changed.display_name, fields = changed.fields, entra_id = changed.entra_id,
-    inactive_since = changed.inactive_since, updated_at = changed.updated_at
+    inactive_since = changed.inactive_since, updated_at = changed.updated_at, local_edits = changed.local_edits,
+    by_hand_lifted = changed.by_hand_lifted, sessions_valid_from = changed.sessions_valid_from
     FROM changed WHERE record.id = changed.id AND record.root = ?";
 const CONFIRMED: &str = "WITH confirmed (id, verified_at, rule_group_id) AS (VALUES ";
 const CONFIRMED_SET: &str = ") UPDATE record SET
@@ -71,7 +74,7 @@ impl Tx {
                 return Err(StoreError::Conflict { operation: self.name(), why: "a record is gone or became root" });
             }
         }
-        self.count_people(connection.id, changes).await?;
+        self.count_people(connection.id, changes.iter().map(|it| (it.before.as_ref(), it.after.as_ref()))).await?;
         self.confirm_records(changes).await
     }
 
@@ -89,14 +92,19 @@ impl Tx {
         Ok(())
     }
 
-    async fn count_people(&mut self, connection: ConnectionId, changes: &[Change<'_>]) -> Result<(), StoreError> {
+    pub(crate) async fn count_people<'a>(
+        &mut self,
+        connection: ConnectionId,
+        changes: impl IntoIterator<Item = (Option<&'a Record>, Option<&'a Record>)>,
+    ) -> Result<(), StoreError> {
         let count = |record: Option<&Record>, status: Status| {
             i64::from(record.is_some_and(|record| record.status == status && record.connection == Some(connection)))
         };
-        let gained = |status| -> i64 {
-            changes.iter().map(|it| count(it.after.as_ref(), status) - count(it.before.as_ref(), status)).sum()
-        };
-        let (active, inactive) = (gained(Status::Active), gained(Status::Inactive));
+        let (mut active, mut inactive) = (0, 0);
+        for (before, after) in changes {
+            active += count(after, Status::Active) - count(before, Status::Active);
+            inactive += count(after, Status::Inactive) - count(before, Status::Inactive);
+        }
         if (active, inactive) != (0, 0) {
             self.run(sql(COUNT).bind(connection).bind(active).bind(inactive)).await?;
         }
@@ -187,7 +195,8 @@ fn removal_row(
     ])
 }
 
-fn updated(record: &Record, now: Timestamp) -> Vec<Bind> {
+/// One row of [`UPDATE`].
+pub(crate) fn updated(record: &Record, now: Timestamp) -> Vec<Bind> {
     vec![
         record.id.into(),
         record.connection.into(),
@@ -205,6 +214,9 @@ fn updated(record: &Record, now: Timestamp) -> Vec<Bind> {
         record.entra_id.into(),
         record.inactive_since.into(),
         now.into(),
+        Bind::json(&record.edits),
+        record.by_hand_lifted.into(),
+        record.sessions_valid_from.into(),
     ]
 }
 

@@ -72,6 +72,10 @@ pub struct HistoryView {
     pub changes: Value,
     /// The observed source values used.
     pub source: Value,
+    /// Who did it: the admin's name, `cli` for an import, else `sync`.
+    pub actor: String,
+    /// Why, in the admin's words.
+    pub reason: Option<String>,
 }
 
 /// Which records to list.
@@ -106,7 +110,7 @@ const RECORDS: &str = "SELECT r.id, c.name AS connection, r.realm, r.kind, r.sta
 
 const NEWEST: &str = " ORDER BY r.id DESC";
 
-const HISTORY: &str = "SELECT id, record_id, at, trigger, ticket, rule_group_id, changes, source FROM history \
+const HISTORY: &str = "SELECT id, record_id, at, trigger, ticket, rule_group_id, changes, source, actor, reason FROM history \
      WHERE record_id = $1 ORDER BY id DESC";
 
 impl RecordView {
@@ -144,6 +148,12 @@ impl HistoryView {
             rule_group: row.get::<Option<Uuid>>("rule_group_id")?.map(ObjectId),
             changes: row.json("history", "changes")?,
             source: row.json("history", "source")?,
+            actor: match row.get("actor")? {
+                Some(actor) => actor,
+                None if row.get::<String>("trigger")? == "import" => "cli".to_owned(),
+                None => "sync".to_owned(),
+            },
+            reason: row.get("reason")?,
         })
     }
 }

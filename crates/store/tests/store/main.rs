@@ -8,6 +8,7 @@ mod store_place;
 mod apply;
 mod audit;
 mod brake;
+mod by_hand;
 mod company;
 mod connection;
 mod delta;

@@ -246,6 +246,18 @@ impl World {
         files.flat_map(|file| std::fs::read(file).unwrap()).collect()
     }
 
+    /// The brake keeps this person.
+    pub async fn hold(&self, hold: Uuid, record: lockstep_core::RecordId, n: u128) {
+        let connection = self.connection.id.0;
+        let open = "INSERT INTO hold (id, connection_id, opened_at, limit_reached, cause, state)
+            VALUES ($1, $2, 1, 'a limit', 'revoked', 'open')";
+        self.place.change(open, &[hold, connection]).await.unwrap();
+        let person =
+            "INSERT INTO hold_person (hold_id, connection_id, record_id, user_id, cause, class, state, held_at)
+            VALUES ($1, $2, $3, $4, '[\"upstream_disabled\"]', 'revoked', 'held', 1)";
+        self.place.change(person, &[hold, connection, record.0, user(n).0]).await.unwrap();
+    }
+
     pub fn message(&self, subjects: Vec<Subject>) -> HintMessage {
         let subscription = SubscriptionId(Uuid::from_u128(7));
         HintMessage {
