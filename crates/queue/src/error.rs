@@ -34,6 +34,9 @@ pub enum QueueError {
     /// The broker answered, and did not keep the message: the queue was gone, or is full by a policy.
     #[error("RabbitMQ did not keep a hint: its queue was gone or full; a missing queue is made anew")]
     NotKept,
+    /// Another process makes the queue at the moment; nobody publishes until it has rested.
+    #[error("the queue of hints in RabbitMQ is just being made by another process; it is tried again in a moment")]
+    BeingMade,
     /// Another queue has its place since [`crate::Queue::recognise`]: hints were lost (FA-05).
     #[error("the queue of hints in RabbitMQ was made anew: what waited in it is lost")]
     Replaced,
@@ -109,6 +112,7 @@ impl QueueError {
             | Self::BrokerSilent
             | Self::BrokerBlocked { .. }
             | Self::NotKept
+            | Self::BeingMade
             | Self::Replaced => ErrorClass::Transient { retry_after: None },
             Self::BadUrl
             | Self::WrongQueue { .. }

@@ -4,6 +4,7 @@
 
 mod condition;
 mod consuming;
+mod founding;
 mod group;
 mod inbox;
 mod link;
@@ -152,7 +153,7 @@ impl RabbitQueue {
 
 async fn check(url: &RabbitUrl) -> Result<(), QueueError> {
     let link = Link::open(url, "start").await?;
-    in_time(topology::declare(&link.connection(), &url.queue)).await?;
+    founding::ready(&link.connection(), &url.queue).await?;
     in_time(topology::check_publishing(&link.connection(), &url.queue)).await?;
     link.close().await;
     Ok(())

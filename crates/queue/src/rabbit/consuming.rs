@@ -15,7 +15,7 @@ use super::condition::{Board, Condition, Part};
 use super::group::lines_of;
 use super::inbox::{Ack, Inbox};
 use super::link::Link;
-use super::{LOOK, Pause, topology, trouble};
+use super::{LOOK, Pause, founding, topology, trouble};
 use crate::embedded::LEASE;
 use crate::error::QueueError;
 use crate::taken::Taken;
@@ -190,6 +190,7 @@ impl Shared {
     /// Connects, subscribes and takes in deliveries; `Ok` when the queue was closed.
     async fn consume(&self, mut stopped: watch::Receiver<bool>) -> Result<(), QueueError> {
         let link = Link::open(&self.url, self.board.part().as_str()).await?;
+        founding::ready(&link.connection(), &self.url.queue).await?;
         let (acks, mut settled) = mpsc::unbounded_channel();
         let (channel, mut deliveries) = super::in_time(self.subscribe(&link)).await?;
         self.inbox().restart(acks);
@@ -218,7 +219,6 @@ impl Shared {
 
     async fn subscribe(&self, link: &Link) -> Result<(Channel, Subscription), QueueError> {
         let queue = self.url.queue.as_str();
-        topology::declare(&link.connection(), queue).await?;
         self.check_mark(link).await?;
         let channel = link.channel().await.map_err(trouble::while_using)?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(trouble::while_using)?;

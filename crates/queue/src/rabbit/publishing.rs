@@ -17,7 +17,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use super::condition::{Board, Condition, Part};
 use super::group::{Group, Job};
 use super::link::Link;
-use super::{LOOK, Pause, topology, trouble};
+use super::{LOOK, Pause, founding, trouble};
 use crate::error::QueueError;
 use crate::url::RabbitUrl;
 use crate::{CONFIRM_TIMEOUT, MAX_MESSAGE_BYTES, MAX_WAITING_BYTES, MAX_WAITING_JOBS};
@@ -141,7 +141,7 @@ impl Supervisor {
 
     async fn link(&self) -> Result<Link, QueueError> {
         let link = Link::open(&self.url, self.board.part().as_str()).await?;
-        super::in_time(topology::declare(&link.connection(), &self.url.queue)).await?;
+        founding::ready(&link.connection(), &self.url.queue).await?;
         Ok(link)
     }
 

@@ -4,7 +4,8 @@
 //! the broker together with its last binding. So it stands if and only if the queue is still the one that was marked.
 
 use lapin::options::{
-    BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
@@ -51,10 +52,26 @@ pub(super) async fn check_publishing(connection: &Connection, queue: &str) -> Re
 
 /// Whether this is still the queue that was marked with this generation.
 pub(super) async fn is_marked(connection: &Connection, queue: &str, generation: Uuid) -> Result<bool, QueueError> {
+    exchange_exists(connection, &mark(queue, generation)).await
+}
+
+pub(super) async fn exchange_exists(connection: &Connection, name: &str) -> Result<bool, QueueError> {
     let channel = connection.create_channel().await.map_err(trouble::while_using)?;
     let look = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-    let name = mark(queue, generation);
-    match channel.exchange_declare(name.into(), ExchangeKind::Fanout, look, FieldTable::default()).await {
+    let found = channel.exchange_declare(name.into(), ExchangeKind::Fanout, look, FieldTable::default()).await;
+    is_there(channel, found).await
+}
+
+pub(super) async fn queue_exists(connection: &Connection, queue: &str) -> Result<bool, QueueError> {
+    let channel = connection.create_channel().await.map_err(trouble::while_using)?;
+    let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let found = channel.queue_declare(queue.into(), look, FieldTable::default()).await;
+    is_there(channel, found.map(|_| ())).await
+}
+
+/// A channel that asked for what is missing was closed by the broker.
+async fn is_there(channel: Channel, found: Result<(), lapin::Error>) -> Result<bool, QueueError> {
+    match found {
         Ok(()) => {
             close(channel).await;
             Ok(true)
@@ -62,6 +79,50 @@ pub(super) async fn is_marked(connection: &Connection, queue: &str, generation: 
         Err(error) if trouble::is_missing(&error) => Ok(false),
         Err(error) => Err(trouble::while_using(error)),
     }
+}
+
+/// Takes a name that nobody else gets as long as this connection lives: an exclusive queue.
+pub(super) async fn lock(connection: &Connection, name: &str) -> Result<(), QueueError> {
+    let channel = connection.create_channel().await.map_err(trouble::while_using)?;
+    let ours = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(name.into(), ours, FieldTable::default()).await.map_err(trouble::while_locking)?;
+    close(channel).await;
+    Ok(())
+}
+
+pub(super) async fn delete_queue(connection: &Connection, name: &str) -> Result<(), QueueError> {
+    let channel = connection.create_channel().await.map_err(trouble::while_using)?;
+    channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.map_err(trouble::while_using)?;
+    close(channel).await;
+    Ok(())
+}
+
+/// Survives the broker; again is harmless.
+pub(super) async fn put_exchange(connection: &Connection, name: &str) -> Result<(), QueueError> {
+    let channel = connection.create_channel().await.map_err(trouble::while_using)?;
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let put = channel.exchange_declare(name.into(), ExchangeKind::Fanout, durable, FieldTable::default()).await;
+    put.map_err(trouble::while_using)?;
+    close(channel).await;
+    Ok(())
+}
+
+pub(super) async fn delete_exchange(connection: &Connection, name: &str) -> Result<(), QueueError> {
+    let channel = connection.create_channel().await.map_err(trouble::while_using)?;
+    channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.map_err(trouble::while_using)?;
+    close(channel).await;
+    Ok(())
+}
+
+/// Comes back once the queue has taken a consumer, which needs a leader; what it was given goes back.
+pub(super) async fn consume_for_a_moment(connection: &Connection, queue: &str) -> Result<(), QueueError> {
+    let channel = connection.create_channel().await.map_err(trouble::while_using)?;
+    channel.basic_qos(1, BasicQosOptions::default()).await.map_err(trouble::while_using)?;
+    let consuming =
+        channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+    consuming.await.map_err(trouble::while_using)?;
+    close(channel).await;
+    Ok(())
 }
 
 /// Marks the queue with this generation; again is harmless.

@@ -40,6 +40,16 @@ pub(super) fn while_using(error: lapin::Error) -> QueueError {
     }
 }
 
+/// An error while taking a name for ourselves: another connection has it.
+pub(super) fn while_locking(error: lapin::Error) -> QueueError {
+    const RESOURCE_LOCKED: u16 = 405;
+
+    match refusal(&error) {
+        Some(said) if said.get_id() == RESOURCE_LOCKED => QueueError::BeingMade,
+        _ => while_using(error),
+    }
+}
+
 /// There is nothing of that name.
 pub(super) fn is_missing(error: &lapin::Error) -> bool {
     const NOT_FOUND: u16 = 404;

@@ -98,6 +98,13 @@ impl OwnRabbit {
         self.running = Some(starting.await.expect("RabbitMQ starts again"));
     }
 
+    /// Whether files of a quorum queue lie in its folder: one was made, and is perhaps not yet in the broker's books.
+    pub fn has_files_of_a_queue(&self) -> bool {
+        let folders = |of: PathBuf| std::fs::read_dir(of).into_iter().flatten().flatten().map(|entry| entry.path());
+        let nodes = folders(self.folder.path().join("data")).flat_map(|node| folders(node.join("quorum")));
+        nodes.flat_map(folders).any(|path| path.is_dir())
+    }
+
     /// SIGSTOP to all of it: connections stay open, nothing answers (FA-02).
     pub fn freeze(&self) {
         self.signal(Signal::Stop);
