@@ -1,11 +1,16 @@
 //! G-01, G-14, G-20, FA-17, FA-18: `lockstep serve` is killed at every named point, and at random, under a stream of
 //! changes; afterwards every record is what the simulator says, and nothing that was answered 202 is lost.
 //!
-//! The same with a process per role on PostgreSQL and RabbitMQ, which are killed, frozen and blocked too (FA-01, 02, 04, 07).
+//! The same with a process per role on PostgreSQL and RabbitMQ, which are killed, frozen and blocked too, and what else FA-01 to FA-27
+//! want on them.
 //!
 //! `LOCKSTEP_PROVE_KILLS=200` kills more often at random; `LOCKSTEP_PROVE_SEED=N` at other moments.
 #![allow(clippy::unwrap_used)]
 
+#[path = "kill/faults.rs"]
+mod faults;
+#[path = "kill/plant.rs"]
+mod plant;
 #[path = "kill/points.rs"]
 mod points;
 #[path = "kill/services.rs"]

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,6 +24,30 @@ enum Weather {
     Cut,
 }
 
+/// A word that a client says to its server; whoever says it next does not hear the answer.
+#[derive(Clone, Default)]
+struct Trap(Arc<Mutex<Option<&'static [u8]>>>);
+
+impl Trap {
+    fn set(&self, word: Option<&'static [u8]>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = word;
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Whether these bytes hold the word; the trap catches one.
+    fn catches(&self, bytes: &[u8]) -> bool {
+        let mut word = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = word.is_some_and(|word| bytes.windows(word.len()).any(|window| window == word));
+        if said {
+            *word = None;
+        }
+        said
+    }
+}
+
 /// How many chunks may be under way at once in one direction; more is left in the sender's buffers.
 const UNDER_WAY: usize = 256;
 const CHUNK: usize = 16 * 1024;
@@ -30,6 +56,7 @@ const CHUNK: usize = 16 * 1024;
 pub struct Proxy {
     addr: SocketAddr,
     weather: watch::Sender<Weather>,
+    trap: Trap,
     accepting: JoinHandle<()>,
 }
 
@@ -39,8 +66,9 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let addr = listener.local_addr().expect("a bound listener has an address");
         let (weather, seen) = watch::channel(Weather::Open { delay: Duration::ZERO });
-        let accepting = tokio::spawn(accept(listener, addr, target, seen));
-        Self { addr, weather, accepting }
+        let trap = Trap::default();
+        let accepting = tokio::spawn(accept(listener, addr, target, seen, trap.clone()));
+        Self { addr, weather, trap, accepting }
     }
 
     /// Where clients connect.
@@ -63,6 +91,17 @@ impl Proxy {
         self.weather.send_replace(Weather::Cut);
     }
 
+    /// The next connection that sends this word (within one packet) ends when its server answers, before the answer
+    /// arrives: the server has done it, and the client does not know (FA-09).
+    pub fn lose_the_answer_to(&self, word: &'static [u8]) {
+        self.trap.set(Some(word));
+    }
+
+    /// Whether somebody has said the word since.
+    pub fn has_lost_it(&self) -> bool {
+        !self.trap.is_set()
+    }
+
     /// All is well again.
     pub fn restore(&self) {
         self.delay(Duration::ZERO);
@@ -75,7 +114,13 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, addr: SocketAddr, target: SocketAddr, mut weather: watch::Receiver<Weather>) {
+async fn accept(
+    listener: TcpListener,
+    addr: SocketAddr,
+    target: SocketAddr,
+    mut weather: watch::Receiver<Weather>,
+    trap: Trap,
+) {
     let mut listener = Some(listener);
     // Dropped with this task, and all connections with it.
     let mut connections = JoinSet::new();
@@ -94,7 +139,7 @@ async fn accept(listener: TcpListener, addr: SocketAddr, target: SocketAddr, mut
         tokio::select! {
             accepted = open.accept() => {
                 if let Ok((client, _)) = accepted {
-                    connections.spawn(carry(client, target, weather.clone()));
+                    connections.spawn(carry(client, target, weather.clone(), trap.clone()));
                 }
             }
             changed = weather.changed() => if changed.is_err() { return },
@@ -105,21 +150,37 @@ async fn accept(listener: TcpListener, addr: SocketAddr, target: SocketAddr, mut
 }
 
 /// One connection, until either side has said all and heard all.
-async fn carry(client: TcpStream, target: SocketAddr, weather: watch::Receiver<Weather>) {
+async fn carry(client: TcpStream, target: SocketAddr, weather: watch::Receiver<Weather>, trap: Trap) {
     let Ok(server) = TcpStream::connect(target).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let caught = AtomicBool::new(false);
+    let asked = |bytes: &[u8]| {
+        if trap.catches(bytes) {
+            caught.store(true, Ordering::Release);
+        }
+        Ok(())
+    };
+    let answered = |_: &[u8]| match caught.load(Ordering::Acquire) {
+        true => Err(io::ErrorKind::ConnectionAborted.into()),
+        false => Ok(()),
+    };
     // An error on one side ends both: a client must see that its server was killed.
     let _ = tokio::try_join!(
-        one_way(from_client, to_server, weather.clone()),
-        one_way(from_server, to_client, weather.clone())
+        one_way(from_client, to_server, weather.clone(), asked),
+        one_way(from_server, to_client, weather.clone(), answered)
     );
 }
 
-async fn one_way(from: OwnedReadHalf, to: OwnedWriteHalf, weather: watch::Receiver<Weather>) -> io::Result<()> {
+async fn one_way(
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    weather: watch::Receiver<Weather>,
+    seen: impl Fn(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let (send, receive) = mpsc::channel(UNDER_WAY);
-    tokio::try_join!(stamp(from, send, weather.clone()), deliver(receive, to, weather)).map(|_| ())
+    tokio::try_join!(stamp(from, send, weather.clone(), seen), deliver(receive, to, weather)).map(|_| ())
 }
 
 /// Reads, and notes when each chunk is to arrive.
@@ -127,6 +188,7 @@ async fn stamp(
     mut from: OwnedReadHalf,
     under_way: mpsc::Sender<(Instant, Vec<u8>)>,
     weather: watch::Receiver<Weather>,
+    seen: impl Fn(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -136,6 +198,7 @@ async fn stamp(
             Weather::BlackHole | Weather::Cut => Duration::ZERO,
         };
         let chunk = buffer.get(..length).unwrap_or_default().to_vec();
+        seen(&chunk)?;
         let sent = under_way.send((Instant::now() + delay, chunk)).await;
         if length == 0 || sent.is_err() {
             return Ok(());
@@ -226,6 +289,21 @@ mod tests {
         };
         say(&mut again, b"back").await;
         assert_eq!(hear(&mut again, PATIENCE).await.as_ref(), Some(b"back"));
+    }
+
+    #[tokio::test]
+    async fn whoever_says_the_word_hears_no_answer_and_only_once() {
+        let proxy = Proxy::start(echo().await).await;
+        let mut client = TcpStream::connect(proxy.addr()).await.expect("connected");
+        proxy.lose_the_answer_to(b"word");
+        say(&mut client, b"ping").await;
+        assert_eq!(hear(&mut client, PATIENCE).await.as_ref(), Some(b"ping"));
+        say(&mut client, b"word").await;
+        assert_eq!(hear(&mut client, PATIENCE).await, None);
+        assert!(proxy.has_lost_it());
+        let mut again = TcpStream::connect(proxy.addr()).await.expect("connected");
+        say(&mut again, b"word").await;
+        assert_eq!(hear(&mut again, PATIENCE).await.as_ref(), Some(b"word"));
     }
 
     #[tokio::test]

@@ -110,18 +110,18 @@ impl Workbench {
 
     /// Starts `serve` and waits until it is ready.
     pub fn serve(&self) -> Serving {
-        self.start(&["serve"], &self.admin_bind, "serve.log")
+        self.start(self.command(), &["serve"], &self.admin_bind, "serve.log")
     }
 
     /// Starts `serve` with one role, an admin listener and a log of its own, and waits until it is ready.
     pub fn serve_role(&self, role: &str, log: &str) -> Serving {
-        self.start(&["serve", "--role", role], &free_address(), log)
+        self.start(self.command(), &["serve", "--role", role], &free_address(), log)
     }
 
-    fn start(&self, args: &[&str], admin_bind: &str, log: &str) -> Serving {
+    /// Runs these words of a program and waits until it is ready.
+    pub fn start(&self, mut command: Command, args: &[&str], admin_bind: &str, log: &str) -> Serving {
         let log = self.path(log);
         let file = std::fs::File::create(&log).unwrap();
-        let mut command = self.command();
         command.args(args).env("LOCKSTEP_ADMIN_BIND", admin_bind);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
         let mut serving = Serving { child, admin: format!("http://{admin_bind}") };
@@ -163,7 +163,7 @@ impl Workbench {
 
 /// A running `serve`; killed when dropped.
 pub struct Serving {
-    child: Child,
+    pub child: Child,
     pub admin: String,
 }
 
@@ -276,7 +276,7 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 
 /// An address that nobody has now and that no other test of this run gets. It lies below the ports that the system
 /// gives to outgoing connections: one of those was found there by the time `serve` came to listen.
-fn free_address() -> String {
+pub fn free_address() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let place = NEXT.fetch_add(1, Ordering::Relaxed);
