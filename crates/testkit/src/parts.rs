@@ -5,20 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lockstep_core::timing::Timing;
-use lockstep_queue::{Queue, QueueUrl};
+use lockstep_queue::Queue;
 use lockstep_receiver::{Limits, Receiver, ReceiverConfig, RunningReceiver};
 use lockstep_simulator::{SimClock, Simulator};
 use lockstep_store::{Clock, Store, StoreConfig};
 use lockstep_worker::GraphSettings;
 use url::Url;
 
+use crate::queue_place::QueuePlace;
 use crate::store_place::StorePlace;
 
 /// What one installation is made of.
 pub struct Parts {
     /// In the folder, or where its [`StorePlace`] says.
     pub store: Store,
-    /// Embedded.
+    /// Embedded, or where its [`QueuePlace`] says.
     pub queue: Queue,
     /// On a free port.
     pub receiver: RunningReceiver,
@@ -39,7 +40,7 @@ pub(crate) async fn open_parts_at(folder: &Path, clock: &SimClock, limits: Limit
         timing: Timing::default(),
     };
     let store = Store::open(config).await.expect("the store opens");
-    let queue = Queue::open(&QueueUrl::Embedded(folder.join("queue.db"))).await.expect("the queue opens");
+    let queue = Queue::open(&QueuePlace::url_in(folder)).await.expect("the queue opens");
     let receiver =
         Receiver::start(ReceiverConfig { bind, limits }, store.clone(), queue.clone(), store.clock().clone());
     let receiver = receiver.await.expect("the receiver starts");

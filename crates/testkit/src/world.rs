@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::parts::graph_settings;
 use crate::process::Process;
+use crate::queue_place::QueuePlace;
 use crate::store_place::StorePlace;
 
 /// What does not happen in this time is a failure.
@@ -57,7 +58,7 @@ pub struct World {
     pub clock: SimClock,
     /// SQLite in a temporary folder, or a PostgreSQL database of its own (see [`StorePlace`]).
     pub store: Store,
-    /// The embedded queue beside it.
+    /// A file beside it, or a queue at the broker of `LOCKSTEP_TEST_AMQP_URL`.
     pub queue: Queue,
     /// The connection, as it was when it was added.
     pub connection: Connection,
@@ -95,6 +96,7 @@ impl World {
         let tenant = simulator.tenant();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let place = StorePlace::kept_in(folder.path()).await;
+        QueuePlace::kept_in(folder.path());
         let process = Process::start(folder.path(), &clock, anywhere).await;
         let (store, queue) = (process.store.clone(), process.queue.clone());
         let connection = store.add_connection(connection_to(&tenant)).await.expect("the connection is added");
@@ -226,21 +228,27 @@ impl World {
     /// Waits until everything that is due by now is done: notifications delivered, queue empty, no work in hand.
     pub async fn settle(&self) {
         let deadline = Instant::now() + DEADLINE;
-        while !self.at_rest().await {
-            assert!(Instant::now() < deadline, "work is left over after {DEADLINE:?}");
-            tokio::time::sleep(LOOK_EVERY).await;
+        // A delivery on its way from a broker to its consumer is counted by neither.
+        let enough = if QueuePlace::is_a_broker() { CALM_WHEN_IDLE } else { 1 };
+        let mut calm = 0;
+        while calm < enough {
+            calm = if self.at_rest().await { calm + 1 } else { 0 };
+            if calm < enough {
+                assert!(Instant::now() < deadline, "work is left over after {DEADLINE:?}");
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
         }
     }
 
     async fn at_rest(&self) -> bool {
         self.simulator.deliveries_idle().await;
-        let depth = self.queue.depth().await.expect("the queue answers");
+        let queue_is_empty = self.queue_is_empty().await;
         // The order follows the work: what leaves one place is in the next one already.
         let next = self.store.next_due_at().await.expect("the store answers");
         let in_hand = self.store.work_in_hand().await.expect("the store answers");
         let next_again = self.store.next_due_at().await.expect("the store answers");
         let later = |at: Option<Timestamp>| at.is_none_or(|at| at > self.store.now());
-        depth.messages == 0 && in_hand == 0 && later(next) && later(next_again)
+        queue_is_empty && in_hand == 0 && later(next) && later(next_again)
     }
 
     /// Waits until nothing more happens unless the clock moves. Notifications that wait for a retry, or were delayed,
@@ -285,10 +293,21 @@ impl World {
     }
 
     async fn nothing_due(&self) -> bool {
-        let depth = self.queue.depth().await.expect("the queue answers");
+        let queue_is_empty = self.queue_is_empty().await;
         let in_hand = self.store.work_in_hand().await.expect("the store answers");
         let next = self.store.next_due_at().await.expect("the store answers");
-        depth.messages == 0 && in_hand == 0 && next.is_none_or(|at| at > self.store.now())
+        queue_is_empty && in_hand == 0 && next.is_none_or(|at| at > self.store.now())
+    }
+
+    /// A broker that is busy may not say so in time; then it is asked again.
+    async fn queue_is_empty(&self) -> bool {
+        match self.queue.depth().await {
+            Ok(depth) => depth.messages == 0,
+            Err(error) => {
+                assert!(QueuePlace::is_a_broker(), "the queue answers: {error}");
+                false
+            }
+        }
     }
 
     fn wake(&self) {
