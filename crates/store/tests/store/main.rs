@@ -23,5 +23,6 @@ mod subscription;
 mod sweep;
 mod taking;
 mod task;
+mod upgrade;
 mod upkeep;
 mod world;

@@ -74,7 +74,7 @@ async fn migrated_file(folder: &Path) -> SqliteConnection {
 }
 
 /// A fixed text is one with `$1` in it (see `sql.rs`). Texts that grow are run on both databases by this whole suite.
-fn fixed_statements(folder: &Path, found: &mut BTreeMap<String, String>) {
+pub fn fixed_statements(folder: &Path, found: &mut BTreeMap<String, String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
