@@ -10,3 +10,4 @@ mod forged;
 mod history;
 mod layering;
 mod lossy;
+mod seed_stories;

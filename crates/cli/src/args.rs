@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{audit, connection, demo, event, hold, record, review, rule, serve, simulate, subscription};
-use crate::output::Format;
+use crate::output::Output;
 use crate::settings::SettingFlags;
 
 /// Keeps an application's people in step with Microsoft Entra ID.
@@ -12,9 +12,9 @@ use crate::settings::SettingFlags;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// Tables for people, JSON for programs
+    /// Tables for people, JSON for programs; `rule plan` also prints CSV
     #[arg(long, global = true, value_enum, default_value_t)]
-    pub output: Format,
+    pub output: Output,
     #[command(flatten)]
     pub settings: SettingFlags,
 }

@@ -17,8 +17,9 @@ use clap::Args;
 
 use crate::app::App;
 use crate::args::{Cli, Command};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::logging;
+use crate::output::Output;
 
 /// How much a listing shows.
 #[derive(Args, Clone, Copy)]
@@ -30,12 +31,17 @@ pub struct Page {
 
 /// Runs what was typed. The demo and the simulator need no settings, so that they run anywhere.
 pub async fn run(cli: Cli) -> Outcome {
+    if cli.output == Output::Csv && !matches!(cli.command, Command::Rule(rule::Rule::Plan(_))) {
+        return Err(Failure::Usage(
+            "only `lockstep rule plan` prints CSV; other commands print tables or JSON".to_owned(),
+        ));
+    }
     match cli.command {
-        Command::Demo(demo) => return demo.run(cli.output).await,
-        Command::Simulate(simulate) => return simulate.run(cli.output).await,
+        Command::Demo(demo) => return demo.run(cli.output.format()).await,
+        Command::Simulate(simulate) => return simulate.run(cli.output.format()).await,
         _ => {}
     }
-    let app = App::load(&cli.settings, cli.output)?;
+    let app = App::load(&cli.settings, cli.output.format())?;
     if let Command::Serve(serve) = cli.command {
         return serve.run(&app).await;
     }
@@ -43,7 +49,7 @@ pub async fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Migrate => migrate::run(&app).await,
         Command::Connection(connection) => connection.run(&app).await,
-        Command::Rule(rule) => rule.run(&app).await,
+        Command::Rule(rule) => rule.run(&app, cli.output).await,
         Command::Record(record) => record.run(&app).await,
         Command::Event(event) => event.run(&app).await,
         Command::Hold(hold) => hold.run(&app).await,

@@ -11,11 +11,30 @@ use serde::Serialize;
 use crate::failure::{Failure, Outcome};
 
 /// How results are printed: tables for people; JSON for programs, a listing as one array, anything else as one object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     #[default]
     Table,
     Json,
+}
+
+/// What can be asked for with `--output`: [`Format`], and CSV for spreadsheets where a command has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Table,
+    Json,
+    Csv,
+}
+
+impl Output {
+    /// CSV is a table without its looks.
+    pub fn format(self) -> Format {
+        match self {
+            Self::Json => Format::Json,
+            Self::Table | Self::Csv => Format::Table,
+        }
+    }
 }
 
 /// A listing: its rows as they go to JSON, and how each looks in a table.
@@ -54,6 +73,22 @@ pub fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Strin
         column.set_padding((0, 2));
     }
     table.trim_fmt()
+}
+
+/// Comma-separated values with a header line. What a spreadsheet would run as a formula is made text (BI-35).
+pub fn csv(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let header = columns.iter().map(|name| (*name).to_owned()).collect();
+    let lines = std::iter::once(header).chain(rows).map(|row| {
+        let cells: Vec<String> = row.iter().map(|cell| csv_cell(cell)).collect();
+        cells.join(",")
+    });
+    lines.collect::<Vec<_>>().join("\r\n")
+}
+
+fn csv_cell(text: &str) -> String {
+    let text = visible(text);
+    let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text };
+    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 /// Name and value, one pair a line, the values aligned.
@@ -111,6 +146,12 @@ mod tests {
     fn bi_35_a_name_cannot_steer_the_terminal() {
         assert_eq!(visible("Ada\u{1b}[31m\u{202E}"), "Ada\\u{1b}[31m\\u{202e}");
         assert_eq!(visible("Zoë 漢字"), "Zoë 漢字");
+    }
+
+    #[test]
+    fn bi_35_a_name_is_no_formula_in_a_spreadsheet_and_leaves_its_cell_to_nobody() {
+        let row = vec!["=1+1".to_owned(), "Doe, \"J\"".to_owned(), "Zoë\nX".to_owned()];
+        assert_eq!(csv(&["a", "b", "c"], [row].into_iter()), "a,b,c\r\n'=1+1,\"Doe, \"\"J\"\"\",Zoë\\u{a}X");
     }
 
     #[test]

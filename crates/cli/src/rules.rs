@@ -10,10 +10,12 @@ use lockstep_core::settings::{Defaults, Settings};
 use lockstep_core::trial::{self, Trial, Tried};
 use lockstep_core::{ObjectId, TaskId, Timestamp};
 use lockstep_graph::{GraphClient, Group, GroupRead};
-use lockstep_store::{Connection, Store};
+use lockstep_store::{Connection, NewRules, Store, TaskKind};
 use lockstep_worker::{RulePlan, preview_rules};
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::word::word;
 
 /// Printed by `connection add --help` and `rule plan --help`.
 pub const SAMPLE_HELP: &str = "\
@@ -57,6 +59,11 @@ impl ReadRules {
         let rules = self.rule_set(connection)?;
         let (fields, defaults, settings, guests) = (&self.fields, &self.defaults, &self.settings, connection.guests);
         Ok(trial::try_on(&Tried { profile, groups, rules: &rules, fields, defaults, settings, guests }, now))
+    }
+
+    /// What the file says, whatever it looks like: equal for equal rules.
+    pub fn content(&self) -> Value {
+        json!({ "rules": self.rules, "fields": self.fields, "defaults": self.defaults, "settings": self.settings })
     }
 
     fn rule_set(&self, connection: &Connection) -> Result<RuleSet, Failure> {
@@ -103,16 +110,41 @@ pub async fn plan_rules(
     Ok(preview_rules(store, client, connection, rules, fields, defaults, settings).await?)
 }
 
-/// Puts the rules in force and starts the sync that brings everyone in step with them. The people on the shown plan are
-/// exempt from the brake, nobody else is.
+/// What rules brought about.
+#[derive(Clone, Copy)]
+pub struct InForce {
+    /// The version of the rules.
+    pub version: i64,
+    /// What brings everybody in step.
+    pub task: TaskId,
+    /// Every group is mirrored: nothing has to be listed first.
+    pub mirrored: bool,
+}
+
+/// Puts the rules in force and starts what brings everyone in step with them. The people on the shown plan are exempt from
+/// the brake, nobody else is.
 pub async fn apply_rules(
     store: &Store,
     connection: &Connection,
     read: ReadRules,
     plan: &RulePlan,
-) -> Result<(i64, TaskId), Failure> {
-    let version = store
-        .apply_rules(connection.id, read.rules, &read.fields, &read.defaults, &read.settings, &plan.leaving)
-        .await?;
-    Ok((version, store.start_full_sync(connection.id).await?))
+) -> Result<InForce, Failure> {
+    let mirrored = plan.unmirrored.is_empty() && connection.first_sync_at.is_some();
+    let new = NewRules {
+        rules: read.rules,
+        fields: &read.fields,
+        defaults: &read.defaults,
+        settings: &read.settings,
+        confirmed: &plan.leaving,
+        plan: counts(plan),
+        planned_on: connection.rules_version,
+        follow_up: if mirrored { TaskKind::Reevaluate } else { TaskKind::FullSync },
+    };
+    let (version, task) = store.put_rules_in_force(connection.id, new).await?;
+    Ok(InForce { version, task, mirrored })
+}
+
+/// The plan as the audit trail keeps it: who loses access stands there by record, names do not.
+pub fn counts(plan: &RulePlan) -> Value {
+    plan.buckets().into_iter().map(|(what, bucket)| (word(what), Value::from(bucket.count))).collect()
 }

@@ -1,14 +1,17 @@
 //! Why a person has the access they have: the JSON of `record explain` (design, Surface).
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::desired::{Desired, Outcome};
 use crate::field::{self, DISPLAY_NAME, MappedFields};
 use crate::id::ObjectId;
-use crate::mirror::{MirroredUser, ProfileFacet};
+use crate::mirror::{MirroredUser, ProfileFacet, Source};
 use crate::profile::UserType;
-use crate::record::Record;
+use crate::record::{Reason, Record, Status};
+use crate::rule::RuleSet;
 use crate::timestamp::Timestamp;
 
 /// `record explain`. `record`, `holds` and `reviews` are the store's own views.
@@ -16,6 +19,8 @@ use crate::timestamp::Timestamp;
 pub struct Explanation {
     /// As `record show` prints it.
     pub record: Value,
+    /// Access or none, and why, in one sentence.
+    pub access: AccessShown,
     /// The directory user; `None` for a record nobody is linked to.
     pub user: Option<UserShown>,
     /// Mapped groups the person is in.
@@ -28,6 +33,26 @@ pub struct Explanation {
     pub holds: Vec<Value>,
     /// Open reviews, as `review show` prints them.
     pub reviews: Vec<Value>,
+    /// When the person is looked at next, and for what.
+    pub next_look: Option<LookShown>,
+}
+
+/// The answer in short.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AccessShown {
+    /// The record is active.
+    pub granted: bool,
+    /// In plain words.
+    pub why: String,
+}
+
+/// A look that is due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LookShown {
+    /// When.
+    pub at: Timestamp,
+    /// What asked for it.
+    pub reason: String,
 }
 
 /// The directory user in an explanation.
@@ -42,6 +67,10 @@ pub struct UserShown {
     pub user_type: Option<UserType>,
     /// When the last read of the profile began.
     pub verified_at: Option<Timestamp>,
+    /// That read was one by id: only such reads take access.
+    pub read_by_id: bool,
+    /// When the last complete read of the memberships by id began.
+    pub groups_read_at: Option<Timestamp>,
 }
 
 /// A mapped group the person is in.
@@ -62,6 +91,9 @@ pub struct RuleShown {
     pub order: i64,
     /// The rule's group.
     pub group: ObjectId,
+    /// Its name when the rule was applied; empty where the rules are not at hand.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group_name: String,
     /// What came of it.
     pub outcome: Outcome,
     /// In plain words.
@@ -92,18 +124,59 @@ pub fn explain(
 ) -> Explanation {
     Explanation {
         record: shown,
+        access: access_shown(record, desired, &groups),
         user: Some(user_shown(user)),
         groups,
         rules: desired.rulings.iter().map(RuleShown::from).collect(),
         fields: fields_shown(record, fields),
         holds: Vec::new(),
         reviews: Vec::new(),
+        next_look: None,
     }
+}
+
+impl Explanation {
+    /// What only the store has: the rules' names, what is held, what is asked, and the next look.
+    pub fn complete(&mut self, rules: &RuleSet, next_look: Option<LookShown>) {
+        for shown in &mut self.rules {
+            shown.group_name = rules.lookup(shown.group).map(|rule| rule.group_name.clone()).unwrap_or_default();
+        }
+        self.next_look = next_look;
+    }
+}
+
+/// What the record has, and what should become of it.
+fn access_shown(record: &Record, desired: &Desired, groups: &[GroupShown]) -> AccessShown {
+    let words = |reasons: &BTreeSet<Reason>| {
+        let all: Vec<&str> = reasons.iter().map(|reason| reason.in_words()).collect();
+        all.join("; ")
+    };
+    let winner = desired.rulings.iter().find(|ruling| ruling.outcome == Outcome::Won);
+    let by_rule = || match winner {
+        Some(winner) => {
+            let name = groups.iter().find(|group| group.id == winner.group).map(|group| group.name.clone());
+            format!("by the rule for {} (order {})", name.unwrap_or_else(|| winner.group.to_string()), winner.order)
+        }
+        None => "by an earlier decision".to_owned(),
+    };
+    let why = match record.status {
+        _ if record.root => "root: exempt from everything Microsoft says".to_owned(),
+        Status::Active if desired.reasons.is_empty() => by_rule(),
+        Status::Active => format!("still; what would take it: {}", words(&desired.reasons)),
+        Status::Inactive | Status::Archived => words(&record.reasons),
+    };
+    AccessShown { granted: record.status == Status::Active, why }
 }
 
 impl From<&crate::desired::Ruling> for RuleShown {
     fn from(ruling: &crate::desired::Ruling) -> Self {
-        Self { order: ruling.order, group: ruling.group, outcome: ruling.outcome, why: ruling.why.clone() }
+        Self {
+            order: ruling.order,
+            group: ruling.group,
+            group_name: String::new(),
+            outcome: ruling.outcome,
+            why: ruling.why.clone(),
+        }
     }
 }
 
@@ -118,6 +191,11 @@ fn user_shown(user: &MirroredUser) -> UserShown {
         deleted: matches!(user.profile, ProfileFacet::Missing { .. }),
         user_type: profile.and_then(|profile| profile.user_type),
         verified_at: user.profile.read_at(),
+        read_by_id: !matches!(
+            user.profile,
+            ProfileFacet::Unknown | ProfileFacet::Present { source: Source::Listing, .. }
+        ),
+        groups_read_at: user.membership.complete.map(|read| read.read_at),
     }
 }
 

@@ -21,6 +21,7 @@ mod merge;
 pub mod mirror;
 pub mod origin;
 pub mod plan;
+pub mod preview;
 pub mod profile;
 pub mod record;
 pub mod renewal;

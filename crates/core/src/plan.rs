@@ -38,6 +38,9 @@ pub struct Observed<'a> {
     pub address_owners: Option<&'a AddressOwners>,
     /// What was answered to reviews about this person, the oldest first.
     pub answers: &'a [Answer],
+    /// On the plan that somebody confirmed for the rules in force: for these people it is the evidence that lost scope
+    /// needs (G-10 e).
+    pub confirmed: bool,
 }
 
 /// Everything else the plan depends on; nothing of it is about one person.
@@ -243,6 +246,16 @@ impl Plan {
         if !answer.applied {
             self.answered.push(answer.review);
         }
+    }
+
+    /// Nothing is to be written, asked or read again.
+    pub fn is_settled(&self, agreements: Agreements) -> bool {
+        self.steps.is_empty()
+            && self.reviews.is_empty()
+            && self.answered.is_empty()
+            && self.wait.is_none()
+            && self.ask_address.is_none()
+            && self.agreements == agreements
     }
 
     fn nothing(desired: Desired, agreements: Agreements) -> Self {

@@ -52,6 +52,18 @@ pub enum Reason {
 impl Reason {
     /// The reasons that the sync may add and remove.
     pub const SYNCED: [Self; 4] = [Self::UpstreamDisabled, Self::UpstreamDeleted, Self::OutOfScope, Self::Guest];
+
+    /// For people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::UpstreamDisabled => "disabled in Microsoft",
+            Self::UpstreamDeleted => "deleted in Microsoft",
+            Self::OutOfScope => "no rule gives access",
+            Self::Guest => "a guest, or an invitation not accepted",
+            Self::ByHand => "switched off by hand here",
+            Self::KindChanged => "replaced by a record of another kind",
+        }
+    }
 }
 
 /// A record as the decision sees it.

@@ -46,6 +46,8 @@ pub struct Decided<'a> {
     pub trigger: Trigger,
     /// The rules it was decided by.
     pub rules_version: i64,
+    /// Decided by what is remembered: nothing was read, so nothing is confirmed by it.
+    pub remembered: bool,
 }
 
 /// What led to a decision; for the history, never for the logic.
@@ -142,6 +144,7 @@ impl Tx {
         self.write_trace(connection, &changes).await?;
         let own = &changes[..decided.len()];
         self.write_removals(connection, own).await?;
+        self.end_exemptions(connection, decided).await?;
         let held = self.write_holds(connection, own).await?;
         let reviews = self.write_reviews(connection, decided).await?;
         self.write_decisions(connection, decided).await?;

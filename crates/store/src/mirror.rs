@@ -13,7 +13,7 @@ use lockstep_core::matching::Candidate;
 use lockstep_core::mirror::{MembershipRead, Merged, MirroredUser, PersonRead};
 use lockstep_core::record::Record;
 use lockstep_core::review::Answer;
-use lockstep_core::{ConnectionId, ObjectId};
+use lockstep_core::{ConnectionId, ObjectId, RecordId};
 
 use crate::connection::Connection;
 use crate::db::{Store, Tx};
@@ -40,8 +40,13 @@ pub struct MirroredPerson {
     pub merged: Merged,
     /// The hold that names this person, with its answer.
     pub open_hold: Option<HeldAs>,
-    /// The rules version of the last decision; `None`: never decided.
+    /// The rules version of the last decision that read this person; `None`: never decided. What was decided under older
+    /// rules is redone by the re-evaluation that came with the new ones, which reads nobody and leaves this as it is.
     pub decided_version: Option<i64>,
+    /// The group whose rule gave the record its access last.
+    pub rule_group: Option<ObjectId>,
+    /// On the confirmed plan of the rules in force (G-10 e).
+    pub confirmed: bool,
 }
 
 /// The mirror after some reads, and what became of them.
@@ -142,18 +147,38 @@ impl Store {
         which: People<'_>,
     ) -> Result<Vec<MirroredPerson>, StoreError> {
         let mut reader = Reader::Store(self);
-        let rows = match which {
-            People::Ids(ids) => reader.mirror_rows(connection.id, ids).await?,
-            People::After(after, limit) => {
-                let ids = reader.ids_after(connection.id, after, limit).await?;
-                reader.mirror_rows(connection.id, &ids).await?
-            }
-        };
+        let rows = reader.rows_of(connection.id, which).await?;
         reader.complete(connection, rows.into_values().collect()).await
     }
 }
 
 impl Store {
+    /// People as the mirror would know them after these reads; nothing is written. Of [`People::Ids`] those the mirror does
+    /// not know begin as unknown.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn foresee_people(
+        &self,
+        connection: &Connection,
+        which: People<'_>,
+        reads: &BTreeMap<ObjectId, PersonRead>,
+    ) -> Result<Vec<MirroredPerson>, StoreError> {
+        let mut reader = Reader::Store(self);
+        let mut rows = reader.rows_of(connection.id, which).await?;
+        if let People::Ids(ids) = which {
+            for id in ids {
+                rows.entry(*id).or_insert_with(|| MirrorRow::unknown(*id));
+            }
+        }
+        for row in rows.values_mut() {
+            if let Some(read) = reads.get(&row.user.id) {
+                row.user.merge(read);
+            }
+        }
+        reader.complete(connection, rows.into_values().collect()).await
+    }
+
     /// The ids of the next so many people in the mirror, after this one.
     ///
     /// # Errors
@@ -196,6 +221,37 @@ fn in_order(people: Vec<MirroredPerson>, order: impl Iterator<Item = ObjectId>) 
 }
 
 impl Reader<'_> {
+    async fn rows_of(
+        &mut self,
+        connection: ConnectionId,
+        which: People<'_>,
+    ) -> Result<BTreeMap<ObjectId, MirrorRow>, StoreError> {
+        match which {
+            People::Ids(ids) => self.mirror_rows(connection, ids).await,
+            People::After(after, limit) => {
+                let ids = self.ids_after(connection, after, limit).await?;
+                self.mirror_rows(connection, &ids).await
+            }
+        }
+    }
+
+    /// Which of these records stand on the confirmed plan of the rules in force.
+    async fn confirmed_among(
+        &mut self,
+        connection: &Connection,
+        records: &[RecordId],
+    ) -> Result<BTreeSet<RecordId>, StoreError> {
+        let mut confirmed = BTreeSet::new();
+        for chunk in records.chunks(IDS_PER_STATEMENT) {
+            let query = sql("SELECT record_id FROM exemption WHERE connection_id = ").value(connection.id);
+            let query = query.push(" AND rules_version = ").value(connection.rules_version);
+            for row in self.all(query.push(" AND record_id IN ").list(chunk.iter().copied())).await? {
+                confirmed.insert(RecordId(row.get("record_id")?));
+            }
+        }
+        Ok(confirmed)
+    }
+
     async fn ids_after(
         &mut self,
         connection: ConnectionId,
@@ -220,13 +276,16 @@ impl Reader<'_> {
     ) -> Result<Vec<MirroredPerson>, StoreError> {
         let ids: Vec<ObjectId> = rows.iter().map(|row| row.user.id).collect();
         let mut records = self.linked_records(connection.id, &ids).await?;
-        let record_ids: Vec<_> = records.values().map(|record| record.id).collect();
+        let record_ids: Vec<_> = records.values().map(|linked| linked.record.id).collect();
         let holds = self.open_holds(connection.id, &record_ids).await?;
+        let confirmed = self.confirmed_among(connection, &record_ids).await?;
+        let mut rule_groups = BTreeMap::new();
         let rows: Vec<_> = rows
             .into_iter()
             .map(|row| {
-                let record = records.remove(&row.user.id);
-                (row, record)
+                let linked = records.remove(&row.user.id);
+                rule_groups.insert(row.user.id, linked.as_ref().and_then(|linked| linked.rule_group));
+                (row, linked.map(|linked| linked.record))
             })
             .collect();
         let mut answers = self.answers(connection.id, &ids).await?;
@@ -238,6 +297,8 @@ impl Reader<'_> {
                 answers: answers.remove(&row.user.id).unwrap_or_default(),
                 open_hold: record.as_ref().and_then(|record| holds.get(&record.id).cloned()),
                 decided_version: row.decided_version,
+                rule_group: rule_groups.get(&row.user.id).copied().flatten(),
+                confirmed: record.as_ref().is_some_and(|record| confirmed.contains(&record.id)),
                 merged: Merged::default(),
                 user: row.user,
                 record,
@@ -248,14 +309,14 @@ impl Reader<'_> {
     async fn open_holds(
         &mut self,
         connection: ConnectionId,
-        records: &[lockstep_core::RecordId],
-    ) -> Result<BTreeMap<lockstep_core::RecordId, HeldAs>, StoreError> {
+        records: &[RecordId],
+    ) -> Result<BTreeMap<RecordId, HeldAs>, StoreError> {
         let mut holds = BTreeMap::new();
         for chunk in records.chunks(IDS_PER_STATEMENT) {
             // Of two the later stands.
             let query = sql(HELD).list(chunk.iter().copied()).push(" ORDER BY held_at, hold_id");
             for row in self.all(query.within([connection])).await? {
-                holds.insert(lockstep_core::RecordId(row.get("record_id")?), held_from(&row)?);
+                holds.insert(RecordId(row.get("record_id")?), held_from(&row)?);
             }
         }
         Ok(holds)

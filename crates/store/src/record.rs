@@ -89,6 +89,12 @@ pub(crate) fn candidate_from(row: &Row, connection: ConnectionId) -> Result<Cand
     })
 }
 
+/// A live record of a directory user, and the group whose rule gave it its access last.
+pub(crate) struct Linked {
+    pub(crate) record: Record,
+    pub(crate) rule_group: Option<ObjectId>,
+}
+
 /// Whoever asks: a transaction that will write, or a preview that will not. The queries are the same.
 pub(crate) enum Reader<'a> {
     Tx(&'a mut Tx),
@@ -116,17 +122,19 @@ impl Reader<'_> {
         &mut self,
         connection: ConnectionId,
         users: &[ObjectId],
-    ) -> Result<BTreeMap<ObjectId, Record>, StoreError> {
+    ) -> Result<BTreeMap<ObjectId, Linked>, StoreError> {
         let mut records = BTreeMap::new();
         for chunk in users.chunks(IDS_PER_STATEMENT) {
-            let query =
-                sql("SELECT ").push(COLUMNS).push(" FROM record WHERE status <> 'archived' AND connection_id = ");
+            let query = sql("SELECT rule_group_id, ")
+                .push(COLUMNS)
+                .push(" FROM record WHERE status <> 'archived' AND connection_id = ");
             let query = query.value(connection).push(" AND entra_id IN ").list(chunk.iter().copied());
             let query = self.locked(query, " ORDER BY id");
             for row in self.all(query).await? {
                 let record = record_from(&row)?;
                 if let Some(user) = record.entra_id {
-                    records.insert(user, record);
+                    let rule_group = row.get::<Option<Uuid>>("rule_group_id")?.map(ObjectId);
+                    records.insert(user, Linked { record, rule_group });
                 }
             }
         }

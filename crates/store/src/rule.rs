@@ -6,14 +6,15 @@ use lockstep_core::field::FieldMap;
 use lockstep_core::record::Kind;
 use lockstep_core::rule::{Rule, RuleSet};
 use lockstep_core::settings::{Defaults, Settings};
-use lockstep_core::{ConnectionId, ObjectId, RecordId};
-use serde_json::json;
+use lockstep_core::{ConnectionId, ObjectId, RecordId, TaskId};
+use serde_json::{Value, json};
 
 use crate::audit::{Actor, AuditEntry};
 use crate::db::{Store, Tx};
 use crate::error::StoreError;
 use crate::record::{kind_from, kind_word};
 use crate::sql::{Bind, ROWS_PER_STATEMENT, Row, sql};
+use crate::task::TaskKind;
 
 const LIST: &str = "SELECT group_id, rule_order, kind, role, permissions, nested, exclude, group_name, group_created_at
     FROM rule WHERE connection_id = $1";
@@ -31,6 +32,26 @@ pub(crate) fn rules_lock(connection: ConnectionId) -> String {
     format!("rules of {connection}")
 }
 
+/// Rules with everything that comes with them, and the plan that was confirmed for them.
+pub struct NewRules<'a> {
+    /// In any order.
+    pub rules: Vec<Rule>,
+    /// `[fields]`.
+    pub fields: &'a FieldMap,
+    /// `[defaults.*]`.
+    pub defaults: &'a Defaults,
+    /// `[settings]`.
+    pub settings: &'a Settings,
+    /// The people on the confirmed plan who lose access by it: exempt from the brake, and the plan is the evidence (G-10 e).
+    pub confirmed: &'a [RecordId],
+    /// The plan as it was shown, for the audit trail.
+    pub plan: Value,
+    /// The rules it was made upon.
+    pub planned_on: i64,
+    /// What brings everybody in step: [`TaskKind::FullSync`], or [`TaskKind::Reevaluate`] where every group is mirrored.
+    pub follow_up: TaskKind,
+}
+
 impl Store {
     /// The rules of a connection in their total order.
     ///
@@ -44,8 +65,35 @@ impl Store {
         RuleSet::build(version, rules).map_err(|_| StoreError::impossible("rule", "group_id", connection))
     }
 
-    /// Replaces the rules of a connection and everything that came with them. The people on the confirmed plan may lose
-    /// access by these rules without the brake. Gives the new version: decisions by older rules fail at their commit.
+    /// Replaces the rules of a connection, and starts what brings everybody in step, in one transaction. Gives the new
+    /// version, and that task. Decisions by older rules fail at their commit.
+    ///
+    /// # Errors
+    /// `NotFound` when the connection is gone, `Conflict` when other rules came into force since the plan was made.
+    pub async fn put_rules_in_force(
+        &self,
+        connection: ConnectionId,
+        new: NewRules<'_>,
+    ) -> Result<(i64, TaskId), StoreError> {
+        let mut tx = self.begin("apply_rules").await?;
+        let planned_on = new.planned_on;
+        let follow_up = new.follow_up;
+        let version = tx.set_rules(connection, new).await?;
+        if version != planned_on + 1 {
+            return Err(StoreError::Conflict {
+                operation: "apply_rules",
+                why: "other rules came into force meanwhile",
+            });
+        }
+        let now = tx.now();
+        let task = tx.start_task(connection, follow_up, None, now).await?;
+        tx.commit().await?;
+        Ok((version, task))
+    }
+
+    /// Replaces the rules of a connection and everything that came with them; starts nothing. The people on the confirmed
+    /// plan may lose access by these rules without the brake. Gives the new version: decisions by older rules fail at their
+    /// commit.
     ///
     /// # Errors
     /// `NotFound` when the connection is gone.
@@ -59,30 +107,38 @@ impl Store {
         confirmed: &[RecordId],
     ) -> Result<i64, StoreError> {
         let mut tx = self.begin("apply_rules").await?;
-        tx.lock_name(rules_lock(connection)).await?;
-        let raise = sql(RAISE).bind(connection).bind(Bind::json(fields)).bind(Bind::json(defaults));
-        let Some(row) = tx.one(raise.bind(Bind::json(settings))).await? else {
-            return Err(StoreError::NotFound { what: "connection", id: connection.to_string() });
-        };
-        let version: i64 = row.get("rules_version")?;
-        tx.replace_rules(connection, &rules).await?;
-        tx.replace_exemptions(connection, confirmed, version).await?;
-        tx.audit(AuditEntry {
-            connection: Some(connection),
-            actor: Actor::Cli,
-            action: "rule.apply",
-            object_kind: "connection",
-            object_id: connection.to_string(),
-            detail: json!({ "version": version, "rules": rules, "fields": fields, "defaults": defaults,
-                "settings": settings, "confirmed": confirmed }),
-        })
-        .await?;
+        let (plan, planned_on, follow_up) = (Value::Null, 0, TaskKind::FullSync);
+        let new = NewRules { rules, fields, defaults, settings, confirmed, plan, planned_on, follow_up };
+        let version = tx.set_rules(connection, new).await?;
         tx.commit().await?;
         Ok(version)
     }
 }
 
 impl Tx {
+    async fn set_rules(&mut self, connection: ConnectionId, new: NewRules<'_>) -> Result<i64, StoreError> {
+        let NewRules { rules, fields, defaults, settings, confirmed, plan, .. } = new;
+        self.lock_name(rules_lock(connection)).await?;
+        let raise = sql(RAISE).bind(connection).bind(Bind::json(fields)).bind(Bind::json(defaults));
+        let Some(row) = self.one(raise.bind(Bind::json(settings))).await? else {
+            return Err(StoreError::NotFound { what: "connection", id: connection.to_string() });
+        };
+        let version: i64 = row.get("rules_version")?;
+        self.replace_rules(connection, &rules).await?;
+        self.replace_exemptions(connection, confirmed, version).await?;
+        self.audit(AuditEntry {
+            connection: Some(connection),
+            actor: Actor::Cli,
+            action: "rule.apply",
+            object_kind: "connection",
+            object_id: connection.to_string(),
+            detail: json!({ "version": version, "rules": rules, "fields": fields, "defaults": defaults,
+                "settings": settings, "confirmed": confirmed, "plan": plan }),
+        })
+        .await?;
+        Ok(version)
+    }
+
     async fn replace_rules(&mut self, connection: ConnectionId, rules: &[Rule]) -> Result<(), StoreError> {
         let now = self.now();
         self.run(sql(CLEAR).bind(connection)).await?;

@@ -51,6 +51,8 @@ pub enum TaskKind {
     Relist,
     /// Lists every mapped group once a day.
     DailyCompare,
+    /// Decides everyone anew, by other rules and what is known already.
+    Reevaluate,
 }
 
 impl TaskKind {
@@ -61,11 +63,12 @@ impl TaskKind {
             Self::Delta => "delta",
             Self::Relist => "relist",
             Self::DailyCompare => "daily_compare",
+            Self::Reevaluate => "reevaluate",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::FullSync, Self::ListGroup, Self::Delta, Self::Relist, Self::DailyCompare]
+        [Self::FullSync, Self::ListGroup, Self::Delta, Self::Relist, Self::DailyCompare, Self::Reevaluate]
             .into_iter()
             .find(|kind| kind.as_str() == word)
     }

@@ -73,7 +73,13 @@ impl World {
     /// A tenant without people, connected; the worker is running, there are no rules yet.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self::start_in(folder, SimulatorConfig::default()).await
+        Self::start_in(folder, SimulatorConfig::default(), connection_to).await
+    }
+
+    /// The same with a connection made otherwise.
+    pub async fn start_as(connection: impl FnOnce(&Tenant) -> NewConnection) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(folder, SimulatorConfig::default(), connection).await
     }
 
     /// The same for many in a row: the files lie in memory where there is such a folder, chance starts at the seed, and
@@ -85,11 +91,16 @@ impl World {
         Self::start_in(
             in_memory.expect("a temporary folder"),
             SimulatorConfig { clock, seed, ..SimulatorConfig::default() },
+            connection_to,
         )
         .await
     }
 
-    async fn start_in(folder: TempDir, config: SimulatorConfig) -> Self {
+    async fn start_in(
+        folder: TempDir,
+        config: SimulatorConfig,
+        connection: impl FnOnce(&Tenant) -> NewConnection,
+    ) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let clock = config.clock.clone();
         let simulator = Simulator::start(config).await.expect("the simulator starts");
@@ -99,7 +110,7 @@ impl World {
         QueuePlace::kept_in(folder.path());
         let process = Process::start(folder.path(), &clock, anywhere).await;
         let (store, queue) = (process.store.clone(), process.queue.clone());
-        let connection = store.add_connection(connection_to(&tenant)).await.expect("the connection is added");
+        let connection = store.add_connection(connection(&tenant)).await.expect("the connection is added");
         let public_url = Url::parse(&format!("http://{}", process.addr())).expect("an address is a URL");
         let process = Some(process);
         let mut world =

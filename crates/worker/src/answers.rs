@@ -35,11 +35,6 @@ impl Questions {
 }
 
 impl Answers {
-    /// The plan for a person with what is known by now.
-    pub(crate) fn plan(&self, basis: &Basis, person: &MirroredPerson, now: Timestamp) -> Plan {
-        self.plan_beside(basis, person, &person.candidates, now)
-    }
-
     /// The plans of people who are decided in one transaction.
     pub(crate) fn plans(&self, basis: &Basis, people: &[MirroredPerson], now: Timestamp) -> Vec<Plan> {
         basis.together(people, now, |person, candidates| self.plan_beside(basis, person, candidates, now))
@@ -48,7 +43,7 @@ impl Answers {
     fn plan_beside(&self, basis: &Basis, person: &MirroredPerson, candidates: &[Candidate], now: Timestamp) -> Plan {
         let plan = basis.plan_beside(person, candidates, self.owners.get(&person.user.id), now);
         let hidden = |group: &ObjectId| self.hidden.get(group) == Some(&true);
-        if takes_for_scope(&plan) && left(basis, person).any(|group| hidden(&group)) {
+        if takes_for_scope(&plan) && !person.confirmed && left(basis, person).any(|group| hidden(&group)) {
             return without_lost_scope(plan, now + basis.timing.sub_check);
         }
         plan
@@ -64,7 +59,8 @@ impl Answers {
             {
                 questions.addresses.insert(user, address.clone());
             }
-            if takes_for_scope(plan) {
+            // A confirmed plan is evidence of its own: its groups were readable when it was made.
+            if takes_for_scope(plan) && !person.confirmed {
                 questions.groups.extend(left(basis, person).filter(|group| !self.hidden.contains_key(group)));
             }
         }

@@ -105,6 +105,7 @@ pub(crate) fn observed(person: &MirroredPerson) -> Observed<'_> {
         candidates: &person.candidates,
         address_owners: None,
         answers: &person.answers,
+        confirmed: person.confirmed,
     }
 }
 

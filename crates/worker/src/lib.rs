@@ -38,6 +38,6 @@ pub use config::{GraphSettings, Roles, WorkerConfig};
 pub use error::WorkerError;
 pub use jobs::subscriptions::Renewed;
 pub use jobs::subscriptions::by_command::{Removed, dismiss_subscriptions, remove_connection, renew_subscriptions_now};
-pub use preview::{Bucket, RulePlan, SamplePerson, preview_rules};
+pub use preview::{Bucket, PlannedPerson, RulePlan, SamplePerson, preview_rules};
 pub use pulse::Pulse;
 pub use running::{RunningWorker, start};

@@ -74,7 +74,8 @@ pub(crate) async fn read_group(
     let GroupRead::Present(group) = client.read_group(id).await? else {
         return Ok(None);
     };
-    if group.visibility.as_deref() == Some("HiddenMembership") {
+    let hidden = group.visibility.as_deref() == Some("HiddenMembership");
+    if hidden {
         warn!(group.id = %id, "Group {id} hides its members: what is not shown there proves nothing");
     }
     Ok(Some(MirroredGroup {
@@ -85,6 +86,7 @@ pub(crate) async fn read_group(
         ticket,
         read_at,
         listed_at: None,
+        hidden,
     }))
 }
 
@@ -104,6 +106,7 @@ pub(crate) async fn deleted_group(
         ticket,
         read_at,
         listed_at: None,
+        hidden: false,
     })
 }
 

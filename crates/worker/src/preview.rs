@@ -1,34 +1,32 @@
 //! `rule plan`: who would change under rules that are not saved yet. The same merge, the same decision; nothing is
-//! written.
+//! written. Groups that are mirrored are taken from the mirror, others are listed into memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use futures::{StreamExt, TryStreamExt, stream};
 use lockstep_core::field::FieldMap;
-use lockstep_core::mirror::{Fresh, MembershipRead, PersonRead, ProfileFound, ProfileRead, Source};
-use lockstep_core::plan::{Plan, Step};
-use lockstep_core::profile::Profile;
-use lockstep_core::record::{Record, Status};
-use lockstep_core::rule::RuleSet;
+use lockstep_core::mirror::Fresh;
+use lockstep_core::plan::Plan;
+use lockstep_core::preview::{ChangedValue, Outlook, foresee};
+use lockstep_core::rule::{Rule, RuleSet};
 use lockstep_core::settings::{Defaults, Settings};
-use lockstep_core::{ObjectId, RecordId, Ticket, Timestamp};
+use lockstep_core::{ObjectId, RecordId};
 use lockstep_graph::GraphClient;
 use lockstep_store::{Connection, MirroredGroup, MirroredPerson, People, Store};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
 use crate::answers::Answers;
 use crate::basis::Basis;
 use crate::error::WorkerError;
-use crate::listing::{Cursor, Fetched, fetch, read_group};
-use crate::read::{Facets, Reader, stamp};
+use crate::listing::scope;
+
+mod listed;
+
+use listed::Listed;
 
 /// People shown as examples in a bucket.
 const SAMPLE: usize = 10;
 /// People compared at a time.
 const PAGE: usize = 500;
-/// Reads by id in flight, where a listing cannot tell direct members from nested ones.
-const READS_AT_ONCE: usize = 8;
 
 /// Who would change, by what would happen to them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -39,17 +37,27 @@ pub struct RulePlan {
     pub linked: Bucket,
     /// A person must decide first.
     pub review: Bucket,
-    /// Nothing changes but attributes.
+    /// Nothing changes.
     pub unchanged: Bucket,
     /// Access would be taken.
     pub deactivated: Bucket,
-    /// Another kind of record is wanted: a review.
+    /// Another kind of record is wanted.
     pub kind_changed: Bucket,
     /// Another role or other permissions.
     pub role_changed: Bucket,
+    /// Access would come back.
+    pub reactivated: Bucket,
+    /// Only mapped attributes change.
+    pub attributes_changed: Bucket,
+    /// Everyone for whom something changes, the weightiest first.
+    #[serde(skip)]
+    pub people: Vec<PlannedPerson>,
     /// Everyone who would lose access: what a confirmation covers.
     #[serde(skip)]
     pub leaving: Vec<RecordId>,
+    /// Groups that are not mirrored: a sync must list them before the rules take effect.
+    #[serde(skip)]
+    pub unmirrored: BTreeSet<ObjectId>,
 }
 
 /// How many, and some of them.
@@ -72,8 +80,22 @@ pub struct SamplePerson {
     pub display_name: Option<String>,
 }
 
-/// Who would change under `rules`, from the groups' members as Graph lists them now. Whoever would leave is counted
-/// from what is known now; to take their access the sync asks for more.
+/// One person of the full list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedPerson {
+    /// The bucket.
+    pub what: Outlook,
+    /// Who.
+    #[serde(flatten)]
+    pub person: SamplePerson,
+    /// The group whose rule wins.
+    pub rule: Option<ObjectId>,
+    /// What differs.
+    pub changes: Vec<ChangedValue>,
+}
+
+/// Who would change under `rules`. Whoever would leave is counted from what is known now; to take their access without a
+/// confirmation the sync asks for more.
 ///
 /// # Errors
 /// [`WorkerError::GroupMissing`] when a rule names a group that is not there; whatever Graph or the store say.
@@ -86,235 +108,139 @@ pub async fn preview_rules(
     defaults: Defaults,
     settings: Settings,
 ) -> Result<RulePlan, WorkerError> {
+    let unmirrored = unmirrored(&rules, &store.rule_set(connection.id).await?, &scope(store, connection).await?);
     // As it will be when the sync that the rules start has seen every group.
     let first_sync_at = connection.first_sync_at.or_else(|| Some(store.now()));
     let connection = Connection { fields, defaults, settings, first_sync_at, ..connection.clone() };
     let basis = Basis { connection, rules, timing: store.timing().clone(), listing_since: None };
-    let mut listed = Listed::default();
-    for group in basis.rules.groups() {
-        listed.add_group(store, client, group).await?;
-    }
-    if basis.direct_too() {
-        listed.tell_direct(store, client, &basis).await?;
-    }
-    let mut plan = RulePlan::default();
-    let ids: Vec<ObjectId> = listed.people.keys().copied().collect();
-    for page in ids.chunks(PAGE) {
-        listed.compare(store, client, &basis, page, &mut plan).await?;
-    }
-    compare_unlisted(store, &basis, &listed, &mut plan).await?;
+    let listed = Listed::fetch(store, client, &basis, unmirrored.clone()).await?;
+    let preview = Preview { store, client, basis: &basis, listed: &listed };
+    let mut plan = preview.compare_everyone().await?;
+    plan.unmirrored = unmirrored;
+    plan.people.sort_by_key(|person| person.what);
     Ok(plan)
 }
 
-/// What the rules' groups hold now.
-#[derive(Default)]
-struct Listed {
-    groups: Vec<MirroredGroup>,
-    /// Groups with other groups inside: their listing does not tell who is a direct member.
-    with_nested: BTreeSet<ObjectId>,
-    people: BTreeMap<ObjectId, ListedPerson>,
+/// A group is mirrored when the rules in force name it and its members were listed to the end; where only direct members
+/// count now and did not before, the mirror cannot tell them.
+fn unmirrored(rules: &RuleSet, in_force: &RuleSet, known: &[MirroredGroup]) -> BTreeSet<ObjectId> {
+    let listed = |group: ObjectId| known.iter().any(|one| one.id == group && one.present && one.listed_at.is_some());
+    let told = |rule: &Rule| in_force.lookup(rule.group).is_some_and(|before| rule.nested || !before.nested);
+    rules.rules().iter().filter(|rule| !(listed(rule.group) && told(rule))).map(|rule| rule.group).collect()
 }
 
-struct ListedPerson {
-    profile: Option<Profile>,
-    groups: BTreeMap<ObjectId, Option<bool>>,
-    ticket: Ticket,
-    read_at: Timestamp,
+struct Preview<'a> {
+    store: &'a Store,
+    client: &'a GraphClient,
+    basis: &'a Basis,
+    listed: &'a Listed,
 }
 
-impl Listed {
-    async fn add_group(&mut self, store: &Store, client: &GraphClient, group: ObjectId) -> Result<(), WorkerError> {
-        let missing = || WorkerError::GroupMissing { group };
-        self.groups.push(read_group(store, client, group).await?.ok_or_else(missing)?);
-        let mut cursor = Cursor::default();
+impl Preview<'_> {
+    /// First everybody in the mirror, then those whom only the listings showed.
+    async fn compare_everyone(&self) -> Result<RulePlan, WorkerError> {
+        let mut plan = RulePlan::default();
+        let mut reads = self.listed.reads();
+        let mut after = None;
         loop {
-            let place = stamp(store).await?;
-            let Fetched::Page(page, following) = fetch(client, group, &cursor, place).await? else {
-                return Err(missing());
-            };
-            if !page.groups.is_empty() {
-                self.with_nested.insert(group);
+            let which = People::After(after, PAGE);
+            let people = self.store.foresee_people(&self.basis.connection, which, &reads).await?;
+            let Some(last) = people.last().map(|person| person.user.id) else { break };
+            for person in &people {
+                reads.remove(&person.user.id);
             }
-            for (user, profile) in page.users {
-                self.add_person(user, profile, group, place);
-            }
-            let Some(next) = following else { return Ok(()) };
-            cursor = next;
+            self.compare(people, &mut plan).await?;
+            after = Some(last);
         }
+        let strangers: Vec<ObjectId> = reads.keys().copied().collect();
+        for page in strangers.chunks(PAGE) {
+            let people = self.store.foresee_people(&self.basis.connection, People::Ids(page), &reads).await?;
+            self.compare(people, &mut plan).await?;
+        }
+        Ok(plan)
     }
 
-    fn add_person(
-        &mut self,
-        user: ObjectId,
-        profile: Option<Profile>,
-        group: ObjectId,
-        (ticket, read_at): (Ticket, Timestamp),
-    ) {
-        let empty = ListedPerson { profile: None, groups: BTreeMap::new(), ticket, read_at };
-        let person = self.people.entry(user).or_insert(empty);
-        person.profile = profile.or(person.profile.take());
-        person.groups.insert(group, None);
-        (person.ticket, person.read_at) = (ticket, read_at);
-    }
-
-    /// Where a rule counts only direct members: without groups inside everyone is one, otherwise each is read by id.
-    async fn tell_direct(&mut self, store: &Store, client: &GraphClient, basis: &Basis) -> Result<(), WorkerError> {
-        let mut unclear = Vec::new();
-        for rule in basis.rules.rules().iter().filter(|rule| !rule.nested) {
-            let members = self.people.iter_mut().filter(|(_, person)| person.groups.contains_key(&rule.group));
-            for (user, person) in members {
-                if self.with_nested.contains(&rule.group) {
-                    unclear.push(*user);
-                } else {
-                    person.groups.insert(rule.group, Some(true));
-                }
-            }
-        }
-        let facets = Facets { profile: false, membership: true, direct_too: true };
-        let places = Semaphore::new(READS_AT_ONCE);
-        let reader = Reader { store, client, places: &places };
-        let reads: Vec<PersonRead> = stream::iter(unclear)
-            .map(|user| reader.person(user, facets))
-            .buffer_unordered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
-        for read in reads {
-            if let (Some(person), Some(membership)) = (self.people.get_mut(&read.user), read.membership) {
-                let known: Vec<ObjectId> = person.groups.keys().copied().collect();
-                let told = known.iter().filter_map(|group| Some((*group, *membership.groups.get(group)?)));
-                person.groups.extend(told.collect::<Vec<_>>());
-            }
-        }
-        Ok(())
-    }
-
-    async fn compare(
-        &self,
-        store: &Store,
-        client: &GraphClient,
-        basis: &Basis,
-        page: &[ObjectId],
-        plan: &mut RulePlan,
-    ) -> Result<(), WorkerError> {
-        let people = self.merged(store, basis, page).await?;
-        let now = store.now();
-        let mut answers = Answers::default();
-        let first: Vec<Plan> = people.iter().map(|person| answers.plan(basis, person, now)).collect();
-        let questions = answers.questions(basis, &people, &first);
-        answers.ask(client, questions).await?;
-        for person in &people {
-            plan.count(person, &answers.plan(basis, person, now));
-        }
-        Ok(())
-    }
-
-    /// The people of a page as the mirror would hold them after the sync: merged in a transaction that is dropped.
-    async fn merged(
-        &self,
-        store: &Store,
-        basis: &Basis,
-        page: &[ObjectId],
-    ) -> Result<Vec<MirroredPerson>, WorkerError> {
-        let reads: Vec<PersonRead> = page.iter().filter_map(|user| self.read(*user)).collect();
-        let mut tx = store.begin("preview_rules").await?;
-        for group in &self.groups {
-            tx.mirror_group(&basis.connection, group).await?;
-        }
-        let mut people = tx.mirror(&basis.connection, &reads).await?;
-        // Whoever the sync will have to read by id is expected to be as listed.
+    async fn compare(&self, mut people: Vec<MirroredPerson>, plan: &mut RulePlan) -> Result<(), WorkerError> {
         for person in &mut people {
-            person.user.fresh = Fresh { profile: true, membership: true };
+            self.expect(person);
         }
-        Ok(people)
+        let now = self.store.now();
+        let mut answers = Answers::default();
+        let mut plans = answers.plans(self.basis, &people, now);
+        let questions = answers.questions(self.basis, &people, &plans);
+        if !questions.are_none() {
+            answers.ask(self.client, questions).await?;
+            plans = answers.plans(self.basis, &people, now);
+        }
+        for (person, planned) in people.iter().zip(&plans) {
+            plan.count(person, planned);
+        }
+        Ok(())
     }
 
-    fn read(&self, user: ObjectId) -> Option<PersonRead> {
-        let ListedPerson { profile, groups, ticket, read_at } = self.people.get(&user)?;
-        let (ticket, read_at, source) = (*ticket, *read_at, Source::Listing);
-        let profile = profile.clone().map(|profile| {
-            let found = ProfileFound::Present(Box::new(profile));
-            ProfileRead { ticket, read_at, source, found }
-        });
-        let membership = Some(MembershipRead { ticket, read_at, source, groups: groups.clone() });
-        Some(PersonRead { user, profile, membership })
-    }
-}
-
-/// People we know who are in none of the rules' groups now.
-async fn compare_unlisted(
-    store: &Store,
-    basis: &Basis,
-    listed: &Listed,
-    plan: &mut RulePlan,
-) -> Result<(), WorkerError> {
-    let mut after = None;
-    loop {
-        let people = store.load_people(&basis.connection, People::After(after, PAGE)).await?;
-        let Some(last) = people.last().map(|person| person.user.id) else {
-            return Ok(());
-        };
-        for mut person in people {
-            if listed.people.contains_key(&person.user.id) {
-                continue;
+    /// Whoever the sync will have to read by id is expected to be as the mirror and the listings have them.
+    fn expect(&self, person: &mut MirroredPerson) {
+        person.user.fresh = Fresh { profile: true, membership: true };
+        for group in self.listed.not_showing(person.user.id) {
+            if let Some(edge) = person.user.membership.edges.get_mut(&group) {
+                edge.present = false;
             }
-            for group in basis.rules.groups() {
-                if let Some(edge) = person.user.membership.edges.get_mut(&group) {
-                    edge.present = false;
-                }
-            }
-            plan.count(&person, &basis.plan(&person, None, store.now()));
         }
-        after = Some(last);
     }
 }
 
 impl RulePlan {
+    /// Each bucket with its name.
+    pub fn buckets(&self) -> [(Outlook, &Bucket); 9] {
+        [
+            (Outlook::Created, &self.created),
+            (Outlook::Linked, &self.linked),
+            (Outlook::Review, &self.review),
+            (Outlook::Unchanged, &self.unchanged),
+            (Outlook::Deactivated, &self.deactivated),
+            (Outlook::KindChanged, &self.kind_changed),
+            (Outlook::RoleChanged, &self.role_changed),
+            (Outlook::Reactivated, &self.reactivated),
+            (Outlook::AttributesChanged, &self.attributes_changed),
+        ]
+    }
+
+    fn bucket(&mut self, outlook: Outlook) -> &mut Bucket {
+        match outlook {
+            Outlook::Created => &mut self.created,
+            Outlook::Linked => &mut self.linked,
+            Outlook::Review => &mut self.review,
+            Outlook::Unchanged => &mut self.unchanged,
+            Outlook::Deactivated => &mut self.deactivated,
+            Outlook::KindChanged => &mut self.kind_changed,
+            Outlook::RoleChanged => &mut self.role_changed,
+            Outlook::Reactivated => &mut self.reactivated,
+            Outlook::AttributesChanged => &mut self.attributes_changed,
+        }
+    }
+
     fn count(&mut self, person: &MirroredPerson, plan: &Plan) {
-        let Some(bucket) = self.bucket(person, plan) else {
+        let Some(foreseen) = foresee(person.record.as_ref(), plan) else {
             return;
         };
+        let what = foreseen.outlook;
+        let record = person.record.as_ref().map(|record| record.id);
+        if what == Outlook::Deactivated {
+            self.leaving.extend(record);
+        }
+        let bucket = self.bucket(what);
         bucket.count += 1;
+        if what == Outlook::Unchanged && bucket.sample.len() >= SAMPLE {
+            return;
+        }
+        let name = person.user.profile.present().and_then(|profile| profile.text("displayName"));
+        let shown = SamplePerson { record, entra_id: person.user.id, display_name: name.map(str::to_owned) };
         if bucket.sample.len() < SAMPLE {
-            bucket.sample.push(SamplePerson {
-                record: person.record.as_ref().map(|record| record.id),
-                entra_id: person.user.id,
-                display_name: person
-                    .user
-                    .profile
-                    .present()
-                    .and_then(|profile| profile.text("displayName"))
-                    .map(str::to_owned),
-            });
+            bucket.sample.push(shown.clone());
         }
-    }
-
-    fn bucket(&mut self, person: &MirroredPerson, plan: &Plan) -> Option<&mut Bucket> {
-        match &person.record {
-            Some(record) if record.root => Some(&mut self.unchanged),
-            Some(record) if record.status == Status::Active && !plan.desired.reasons.is_empty() => {
-                self.leaving.push(record.id);
-                Some(&mut self.deactivated)
-            }
-            Some(record) => Some(self.staying(record, plan)),
-            None if plan.steps.iter().any(|step| matches!(step, Step::Create(_))) => Some(&mut self.created),
-            None if plan.steps.iter().any(|step| matches!(step, Step::Link { .. } | Step::Rehire { .. })) => {
-                Some(&mut self.linked)
-            }
-            None if !plan.reviews.is_empty() => Some(&mut self.review),
-            None => None,
+        if what != Outlook::Unchanged {
+            let rule = plan.desired.grant.as_ref().map(|grant| grant.group);
+            self.people.push(PlannedPerson { what, person: shown, rule, changes: foreseen.changes });
         }
-    }
-
-    fn staying(&mut self, record: &Record, plan: &Plan) -> &mut Bucket {
-        let Some(grant) = &plan.desired.grant else {
-            return &mut self.unchanged;
-        };
-        if grant.kind != record.kind {
-            return &mut self.kind_changed;
-        }
-        if grant.role != record.role || grant.permissions != record.permissions {
-            return &mut self.role_changed;
-        }
-        if plan.reviews.is_empty() { &mut self.unchanged } else { &mut self.review }
     }
 }

@@ -29,6 +29,15 @@ pub(crate) struct Occasion {
     pub trigger: Trigger,
     /// The connection's first sync: its removals are one hold.
     pub first_sync: bool,
+    /// Decided by what is remembered: nothing was read, so nothing is confirmed by it.
+    pub remembered: bool,
+}
+
+impl Occasion {
+    /// Of a read, or a listing, made just now.
+    pub(crate) const fn of(trigger: Trigger) -> Self {
+        Self { trigger, first_sync: false, remembered: false }
+    }
 }
 
 /// What one look at one person came to.
@@ -62,6 +71,23 @@ pub(crate) async fn settle_people(
     looks: &[Look],
     occasion: Occasion,
 ) -> Result<Settled, WorkerError> {
+    settle(store, Some(client), basis, looks, occasion).await
+}
+
+/// Decides these people by what is remembered: everything but the commit. Nobody is asked anything; whoever would have to
+/// be waits for a look of their own.
+pub(crate) async fn settle_remembered(store: &Store, basis: &Basis, looks: &[Look]) -> Result<Settled, WorkerError> {
+    let occasion = Occasion { remembered: true, ..Occasion::of(Trigger::Rule) };
+    settle(store, None, basis, looks, occasion).await
+}
+
+async fn settle(
+    store: &Store,
+    client: Option<&GraphClient>,
+    basis: &Basis,
+    looks: &[Look],
+    occasion: Occasion,
+) -> Result<Settled, WorkerError> {
     let mut looks = looks.to_vec();
     let asked = looks.len();
     let mut answers = Answers::default();
@@ -81,10 +107,10 @@ pub(crate) async fn settle_people(
         let now = store.now();
         let plans = answers.plans(basis, &people, now);
         let questions = answers.questions(basis, &people, &plans);
-        if questions.are_none() || rounds == ROUNDS_OF_QUESTIONS {
+        let Some(client) = client.filter(|_| !questions.are_none() && rounds < ROUNDS_OF_QUESTIONS) else {
             let settled = apply(tx, basis, &looks, people, plans, now, occasion).await?;
             return without_rivals(settled, basis, asked, now).await;
-        }
+        };
         // Nobody may wait for the database while Graph answers us.
         drop(tx);
         answers.ask(client, questions).await?;
@@ -157,8 +183,7 @@ async fn apply_once(
     occasion: Occasion,
 ) -> Result<(Applied, Vec<Outcome>), WorkerError> {
     let judgements = judge(tx, basis, &people, &plans, occasion.first_sync).await?;
-    let applied =
-        tx.apply(&basis.connection, &decisions(&people, &plans, judgements, looks, basis, occasion.trigger)).await?;
+    let applied = tx.apply(&basis.connection, &decisions(&people, &plans, judgements, looks, basis, occasion)).await?;
     let outcomes = people
         .into_iter()
         .zip(plans)
@@ -173,6 +198,11 @@ fn links(plan: &Plan) -> bool {
 }
 
 impl Look {
+    /// Nothing was read: what is known decides.
+    pub(crate) const fn remembered(user: ObjectId, (ticket, read_at): (Ticket, Timestamp)) -> Self {
+        Self { read: PersonRead { user, profile: None, membership: None }, ticket, read_at }
+    }
+
     /// Graph answered 404 to a read by id.
     pub(crate) fn is_missing(&self) -> bool {
         self.read.profile.as_ref().is_some_and(|read| matches!(read.found, ProfileFound::Missing { .. }))
@@ -207,7 +237,7 @@ fn decisions<'a>(
     judgements: Vec<Judgement>,
     looks: &[Look],
     basis: &Basis,
-    trigger: Trigger,
+    Occasion { trigger, remembered, .. }: Occasion,
 ) -> Vec<Decided<'a>> {
     let rules_version = basis.rules.version;
     people
@@ -223,6 +253,7 @@ fn decisions<'a>(
             read_at: look.read_at,
             trigger,
             rules_version,
+            remembered,
         })
         .collect()
 }

@@ -223,6 +223,5 @@ async fn apply_company_rules(
     let client = graph_client(store, connection, graph).await?;
     let read = read_rules(&client, &company.rules_file()).await?;
     let plan = plan_rules(store, &client, connection, &read).await?;
-    let (_, task) = apply_rules(store, connection, read, &plan).await?;
-    Ok(task)
+    Ok(apply_rules(store, connection, read, &plan).await?.task)
 }

@@ -10,6 +10,7 @@ mod connecting;
 mod demo;
 mod holding;
 mod metric_names;
+mod planning;
 mod replaying;
 mod reviewing;
 mod roles;

@@ -28,7 +28,7 @@ pub(super) fn bring_in_line(
         Some(Unknown::Membership) => plan.needs_both_facets(user, cx),
         None => {}
     }
-    let evidence = evidence::weigh(plan, user, rules, cx);
+    let evidence = evidence::weigh(plan, observed, rules, cx);
     if record.status == Status::Active {
         plan.agreements.regain_at = None;
         take(plan, record, &evidence);

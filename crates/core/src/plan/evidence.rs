@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::desired::{Desired, Outcome, Ruling};
 use crate::mirror::{Agreements, CompleteRead, LossSeen, MirroredUser, ProfileFacet, Source};
-use crate::plan::{Plan, PlanContext, WaitReason};
+use crate::plan::{Observed, Plan, PlanContext, WaitReason};
 use crate::record::Reason;
 use crate::rule::RuleSet;
 use crate::timestamp::Timestamp;
@@ -27,7 +27,8 @@ enum Lack {
 }
 
 /// Weighs every desired reason; waits and agreements go into the plan.
-pub(super) fn weigh(plan: &mut Plan, user: &MirroredUser, rules: &RuleSet, cx: &PlanContext<'_>) -> Evidence {
+pub(super) fn weigh(plan: &mut Plan, observed: &Observed<'_>, rules: &RuleSet, cx: &PlanContext<'_>) -> Evidence {
+    let user = observed.user;
     let mut evidence = Evidence::default();
     if !plan.desired.reasons.contains(&Reason::OutOfScope) {
         plan.agreements.loss = None;
@@ -36,6 +37,7 @@ pub(super) fn weigh(plan: &mut Plan, user: &MirroredUser, rules: &RuleSet, cx: &
         let lack = match reason {
             Reason::UpstreamDisabled | Reason::Guest => read_by_id(&user.profile),
             Reason::UpstreamDeleted => deletion(&user.profile, cx),
+            Reason::OutOfScope if observed.confirmed => confirmed_loss(&mut plan.agreements),
             Reason::OutOfScope => scope_loss(&mut plan.agreements, &plan.desired, user, rules, cx),
             // Never desired: an admin's, or of a kind change.
             Reason::ByHand | Reason::KindChanged => continue,
@@ -71,6 +73,12 @@ fn deletion(profile: &ProfileFacet, cx: &PlanContext<'_>) -> Result<(), Lack> {
         return Ok(());
     }
     Err(Lack::Until(agreed_at, WaitReason::MissingAgree))
+}
+
+/// G-10 (e): a confirmed plan, for exactly the people on it. It does not wait for reads to agree.
+fn confirmed_loss(agreements: &mut Agreements) -> Result<(), Lack> {
+    agreements.loss = None;
+    Ok(())
 }
 
 /// G-10 (c): two complete by-id reads, `scope_agree` apart, under which no rule of these rules grants access.

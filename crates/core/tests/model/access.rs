@@ -23,6 +23,27 @@ fn g10a_a_disabled_account_loses_access_on_one_read_by_id() {
     assert_eq!(plan.wait, None);
 }
 
+/// For exactly the people on a confirmed plan, and for lost scope alone: whoever is in by the rules of now stays, and what
+/// lies in the user still wants a read by id.
+#[test]
+fn g10e_on_a_confirmed_plan_lost_scope_waits_for_no_read() {
+    let mut world = World::with_staff_ada();
+    world.rules = RuleSet::build(2, vec![rule(ADMINS, 10)]).expect("one rule a group");
+    assert_eq!(world.plan().steps, [], "not confirmed: two reads that agree");
+    assert!(world.plan().wait.is_some());
+    world.confirmed = true;
+    let plan = world.settles();
+    assert_eq!(plan.steps, [Step::Deactivate { reasons: [Reason::OutOfScope].into() }]);
+    assert_eq!((plan.wait, plan.agreements.loss), (None, None));
+
+    let mut stays = World::with_staff_ada();
+    stays.confirmed = true;
+    assert!(!takes_access(&stays.settles().steps));
+    stays.lists(json!({"userType": "Guest"}), &[STAFF]);
+    assert!(!takes_access(&stays.settles().steps));
+    assert!(stays.is_active());
+}
+
 #[test]
 fn g09_a_listing_that_says_disabled_only_causes_a_read_by_id() {
     let mut world = World::with_staff_ada();

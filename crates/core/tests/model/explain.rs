@@ -19,10 +19,13 @@ fn the_explanation_has_the_shape_of_the_design() {
 
     let json = serde_json::to_value(&shown).expect("JSON");
     let keys: Vec<_> = json.as_object().expect("object").keys().map(String::as_str).collect();
-    assert_eq!(keys.len(), 7);
-    for key in ["record", "user", "groups", "rules", "fields", "holds", "reviews"] {
+    assert_eq!(keys.len(), 9);
+    for key in ["record", "access", "user", "groups", "rules", "fields", "holds", "reviews", "next_look"] {
         assert!(keys.contains(&key), "{key}");
     }
+    assert_eq!(json["access"], json!({"granted": true, "why": "by the rule for Admins (order 10)"}));
+    assert_eq!(json["user"]["read_by_id"], true);
+    assert_eq!(json["user"]["groups_read_at"], json["user"]["verified_at"]);
     assert_eq!(json["user"]["enabled"], true);
     assert_eq!(json["user"]["deleted"], false);
     assert_eq!(json["user"]["type"], "member");

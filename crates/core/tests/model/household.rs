@@ -48,6 +48,7 @@ impl Household {
             candidates: &self.world.others,
             address_owners: None,
             answers: &[],
+            confirmed: false,
         };
         let basis = KindBasis { observed, former: &self.former, taken: &taken, seen: self.seen };
         let decision = decide(&basis, &self.world.rules, &self.world.context());

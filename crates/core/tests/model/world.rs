@@ -97,6 +97,7 @@ pub struct World {
     pub fields: FieldMap,
     pub guests: bool,
     pub first_sync_done: bool,
+    pub confirmed: bool,
     pub listing_since: Option<Timestamp>,
     pub domains: BTreeSet<String>,
 }
@@ -118,6 +119,7 @@ impl World {
             fields: FieldMap::default(),
             guests: false,
             first_sync_done: true,
+            confirmed: false,
             listing_since: None,
             domains: BTreeSet::from(["fabrikam.example".to_owned()]),
         }
@@ -192,6 +194,7 @@ impl World {
             candidates: &self.others,
             address_owners: self.owners.as_ref(),
             answers: &self.answers,
+            confirmed: self.confirmed,
         };
         plan(&observed, &self.rules, &self.context())
     }

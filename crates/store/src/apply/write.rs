@@ -150,14 +150,35 @@ impl Tx {
         Ok(())
     }
 
-    /// Agreements between reads, and by which rules each person was decided; only where they differ.
+    /// Whoever stands on the confirmed plan and turns out to stay is on it no longer: what takes their access later is
+    /// another cause.
+    pub(crate) async fn end_exemptions(
+        &mut self,
+        connection: &Connection,
+        decided: &[Decided<'_>],
+    ) -> Result<(), StoreError> {
+        let stays = |one: &&Decided<'_>| {
+            one.person.confirmed && one.plan.desired.unknown.is_none() && one.plan.desired.reasons.is_empty()
+        };
+        let staying = decided.iter().filter(stays).filter_map(|one| one.person.record.as_ref());
+        let ids: Vec<RecordId> = staying.map(|record| record.id).collect();
+        for chunk in ids.chunks(IDS_PER_STATEMENT) {
+            let end = sql(USE_EXEMPTIONS).value(connection.id).push(" AND record_id IN ");
+            self.run(end.list(chunk.iter().copied())).await?;
+        }
+        Ok(())
+    }
+
+    /// Agreements between reads, and by which rules each person was decided; only where they differ. Of the re-evaluation
+    /// that new rules bring its task tells how far it is: it writes a row only for what it changes.
     pub(crate) async fn write_decisions(
         &mut self,
         connection: &Connection,
         decided: &[Decided<'_>],
     ) -> Result<(), StoreError> {
         let differ = decided.iter().filter(|one| {
-            one.person.user.agreements != one.plan.agreements || one.person.decided_version != Some(one.rules_version)
+            one.person.user.agreements != one.plan.agreements
+                || (one.person.decided_version != Some(one.rules_version) && !one.remembered)
         });
         // One row each: of two decisions about one person the later stands.
         let rows: BTreeMap<_, Vec<Bind>> = differ

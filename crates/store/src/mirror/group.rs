@@ -8,12 +8,12 @@ use crate::error::StoreError;
 use crate::sql::{Bind, ROWS_PER_STATEMENT, Row, sql};
 
 const UPSERT: &str =
-    "INSERT INTO directory_group (connection_id, group_id, name, created_in_entra_at, state, ticket, read_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    "INSERT INTO directory_group (connection_id, group_id, name, created_in_entra_at, state, ticket, read_at, hidden)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT (connection_id, group_id) DO UPDATE SET
     name = CASE WHEN excluded.state = 'deleted' THEN directory_group.name ELSE excluded.name END,
     created_in_entra_at = coalesce(excluded.created_in_entra_at, directory_group.created_in_entra_at),
-    state = excluded.state, ticket = excluded.ticket, read_at = excluded.read_at
+    state = excluded.state, ticket = excluded.ticket, read_at = excluded.read_at, hidden = excluded.hidden
     WHERE excluded.ticket > directory_group.ticket";
 const PARENTS: &str = "SELECT e.parent_id FROM group_edge e
     JOIN directory_group g ON g.connection_id = e.connection_id AND g.group_id = e.parent_id
@@ -21,7 +21,7 @@ const PARENTS: &str = "SELECT e.parent_id FROM group_edge e
 const CLEAR_PARENTS: &str = "DELETE FROM group_edge WHERE connection_id = $1 AND child_id = $2";
 const LISTED: &str = "UPDATE directory_group SET listed_at = $3 WHERE connection_id = $1 AND group_id = $2";
 const IN_SCOPE: &str =
-    "SELECT group_id, name, created_in_entra_at, state, ticket, read_at, listed_at FROM directory_group
+    "SELECT group_id, name, created_in_entra_at, state, ticket, read_at, listed_at, hidden FROM directory_group
     WHERE connection_id = $1 ORDER BY group_id";
 
 /// A group in scope.
@@ -41,6 +41,8 @@ pub struct MirroredGroup {
     pub read_at: Timestamp,
     /// When its members were last listed to the end.
     pub listed_at: Option<Timestamp>,
+    /// Its members may not be read (`visibility`): what is not shown there is never absence.
+    pub hidden: bool,
 }
 
 impl Tx {
@@ -51,7 +53,7 @@ impl Tx {
     pub async fn mirror_group(&mut self, connection: &Connection, group: &MirroredGroup) -> Result<(), StoreError> {
         let state = if group.present { "present" } else { "deleted" };
         let upsert = sql(UPSERT).bind(connection.id).bind(group.id).bind(group.name.as_str()).bind(group.created_at);
-        self.run(upsert.bind(state).bind(group.ticket).bind(group.read_at)).await?;
+        self.run(upsert.bind(state).bind(group.ticket).bind(group.read_at).bind(group.hidden)).await?;
         Ok(())
     }
 
@@ -120,5 +122,6 @@ fn group_from(row: &Row) -> Result<MirroredGroup, StoreError> {
         ticket: Ticket(row.get("ticket")?),
         read_at: row.at("read_at")?,
         listed_at: row.maybe_at("listed_at")?,
+        hidden: row.get("hidden")?,
     })
 }

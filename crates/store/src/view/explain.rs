@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use lockstep_core::desired::{DecisionSettings, desired};
-use lockstep_core::explain::{self, Explanation, FieldShown, GroupShown};
+use lockstep_core::explain::{self, AccessShown, Explanation, FieldShown, GroupShown, LookShown};
 use lockstep_core::field::{MappedFields, map_fields};
 use lockstep_core::mirror::{MembershipFacet, MirroredUser, ProfileFacet};
-use lockstep_core::record::Record;
+use lockstep_core::record::{Record, Status};
 use lockstep_core::rule::RuleSet;
 use lockstep_core::{ConnectionId, ObjectId, RecordId};
 use serde::Serialize;
@@ -22,7 +22,7 @@ use crate::error::StoreError;
 use crate::mirror::{MirroredPerson, People};
 use crate::sql::sql;
 
-mod chain;
+pub(super) mod chain;
 
 use chain::{Children, chain};
 
@@ -50,9 +50,12 @@ pub struct LinkedPerson {
     pub rules: RuleSet,
     /// Mapped groups the person is in, each with the chain that leads there.
     pub groups: Vec<GroupShown>,
+    /// When the person is looked at next.
+    pub next_look: Option<LookShown>,
 }
 
 const GROUP_NAMES: &str = "SELECT group_id, name FROM directory_group WHERE connection_id = $1";
+const NEXT_LOOK: &str = "SELECT due_at, reason FROM due WHERE connection_id = $1 AND object_id = $2";
 const GROUP_EDGES: &str = "SELECT parent_id, child_id FROM group_edge WHERE connection_id = $1";
 
 impl ExplainSource {
@@ -62,6 +65,9 @@ impl ExplainSource {
             Some(linked) => linked.explanation(shown(&self.record)),
             None => unlinked(&self.record),
         };
+        if explanation.access.granted && !self.holds.is_empty() {
+            explanation.access.why.push_str("; the brake holds it back");
+        }
         explanation.holds = self.holds.iter().map(shown).collect();
         explanation.reviews = self.reviews.iter().map(shown).collect();
         explanation
@@ -71,7 +77,10 @@ impl ExplainSource {
 impl LinkedPerson {
     fn explanation(&self, record: Value) -> Explanation {
         let desired = desired(&self.user, &self.rules, &DecisionSettings { guests: self.connection.guests });
-        explain::explain(record, &self.record, &self.user, &desired, &self.mapped_fields(), self.groups.clone())
+        let (fields, groups) = (self.mapped_fields(), self.groups.clone());
+        let mut explanation = explain::explain(record, &self.record, &self.user, &desired, &fields, groups);
+        explanation.complete(&self.rules, self.next_look.clone());
+        explanation
     }
 
     fn mapped_fields(&self) -> MappedFields {
@@ -95,12 +104,17 @@ fn unlinked(record: &RecordView) -> Explanation {
     };
     Explanation {
         record: shown(record),
+        access: AccessShown {
+            granted: record.status == Status::Active,
+            why: "linked to nobody in Microsoft".to_owned(),
+        },
         user: None,
         groups: Vec::new(),
         rules: Vec::new(),
         fields: record.fields.iter().map(field).collect(),
         holds: Vec::new(),
         reviews: Vec::new(),
+        next_look: None,
     }
 }
 
@@ -141,7 +155,13 @@ impl Store {
         };
         let rules = self.rule_set(connection.id).await?;
         let groups = self.groups_of(connection.id, &rules, &user.membership).await?;
-        Ok(Some(LinkedPerson { connection, record, user, rules, groups }))
+        let next_look = self.next_look(connection.id, user.id).await?;
+        Ok(Some(LinkedPerson { connection, record, user, rules, groups, next_look }))
+    }
+
+    async fn next_look(&self, connection: ConnectionId, user: ObjectId) -> Result<Option<LookShown>, StoreError> {
+        let row = self.one("reading what is due", sql(NEXT_LOOK).bind(connection).bind(user)).await?;
+        row.map(|row| Ok(LookShown { at: row.at("due_at")?, reason: row.get("reason")? })).transpose()
     }
 
     /// The mapped groups the person is in, in the order of their rules.
@@ -165,12 +185,12 @@ impl Store {
             .collect())
     }
 
-    async fn group_names(&self, connection: ConnectionId) -> Result<BTreeMap<ObjectId, String>, StoreError> {
+    pub(super) async fn group_names(&self, connection: ConnectionId) -> Result<BTreeMap<ObjectId, String>, StoreError> {
         let rows = self.all("reading the names of groups", sql(GROUP_NAMES).bind(connection)).await?;
         rows.iter().map(|row| Ok((ObjectId(row.get::<Uuid>("group_id")?), row.get("name")?))).collect()
     }
 
-    async fn group_children(&self, connection: ConnectionId) -> Result<Children, StoreError> {
+    pub(super) async fn group_children(&self, connection: ConnectionId) -> Result<Children, StoreError> {
         let mut children = Children::new();
         for row in self.all("reading groups in groups", sql(GROUP_EDGES).bind(connection)).await? {
             let (parent, child) = (ObjectId(row.get("parent_id")?), ObjectId(row.get("child_id")?));

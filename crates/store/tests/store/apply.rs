@@ -125,6 +125,7 @@ async fn decisions_by_older_rules_fail_at_the_commit() {
         read_at: world.now(),
         trigger: lockstep_store::Trigger::Hint,
         rules_version: stale_rules.version,
+        remembered: false,
     }];
     let refused = tx.apply(&world.connection, &decided).await.expect_err("older rules");
     assert!(matches!(refused, StoreError::Conflict { .. }));
@@ -188,6 +189,7 @@ async fn m3_an_imported_record_is_linked_and_keeps_its_id() {
         read_at: world.now(),
         trigger: lockstep_store::Trigger::Hint,
         rules_version: rules.version,
+        remembered: false,
     }];
     let applied = tx.apply(&world.connection, &decided).await.unwrap();
     assert_eq!(applied.linked, 1);

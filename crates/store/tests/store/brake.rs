@@ -73,6 +73,7 @@ async fn judged_once(
             read_at: read.profile.as_ref().unwrap().read_at,
             trigger: Trigger::Hint,
             rules_version: rules.version,
+            remembered: false,
         })
         .collect();
     let applied = tx.apply(&world.connection, &decided).await?;

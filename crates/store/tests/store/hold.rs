@@ -63,6 +63,7 @@ async fn looked_at(world: &World, people: impl Iterator<Item = u128>, enabled: b
                 read_at: profile.read_at,
                 trigger: Trigger::Hint,
                 rules_version: rules.version,
+                remembered: false,
             }
         })
         .collect();

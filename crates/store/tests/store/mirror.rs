@@ -151,6 +151,7 @@ async fn an_older_read_of_a_group_does_not_bring_it_back() {
         ticket: Ticket(ticket),
         read_at: world.now(),
         listed_at: None,
+        hidden: false,
     };
     let mut tx = world.store.begin("group").await.unwrap();
     tx.mirror_group(&world.connection, &group(false, 9)).await.unwrap();

@@ -173,6 +173,7 @@ impl World {
                 read_at: read.profile.as_ref().unwrap().read_at,
                 trigger: Trigger::Hint,
                 rules_version: rules.version,
+                remembered: false,
             })
             .collect();
         tx.apply(&self.connection, &decided).await
@@ -287,6 +288,7 @@ fn observed(person: &MirroredPerson) -> Observed<'_> {
         candidates: &person.candidates,
         address_owners: None,
         answers: &person.answers,
+        confirmed: person.confirmed,
     }
 }
 

@@ -55,11 +55,17 @@ async fn an_explanation_shows_the_chain_of_groups_and_everything_that_keeps_a_pe
     world.put(INSERT_HELD, &[hold, c, ada.0, ADA]).await;
     world.put(INSERT_REVIEW, &[Uuid::now_v7(), c, ADA]).await;
     let source = world.store.explain_source(ada).await.expect("a lookup").expect("Ada");
-    let json = seen(&source.explanation(), "record, user, groups, rules, fields, holds, reviews");
+    let json = seen(&source.explanation(), "record, access, user, groups, rules, fields, holds, reviews, next_look");
     assert_eq!(json["record"]["id"], json!(ada));
-    assert_eq!(keys_of(&json["user"]), ["deleted", "enabled", "type", "verified_at"].map(str::to_owned).into());
+    let why = "by the rule for Staff (order 10); the brake holds it back";
+    assert_eq!(json["access"], json!({ "granted": true, "why": why }));
+    let user = ["deleted", "enabled", "type", "verified_at", "read_by_id", "groups_read_at"];
+    assert_eq!(keys_of(&json["user"]), user.map(str::to_owned).into());
     assert_eq!(json["groups"], json!([{ "id": STAFF, "name": "Staff", "chain": ["Staff", "Interns"] }]));
-    assert_eq!(keys_of(&json["rules"][0]), ["group", "order", "outcome", "why"].map(str::to_owned).into());
+    assert_eq!(
+        keys_of(&json["rules"][0]),
+        ["group", "group_name", "order", "outcome", "why"].map(str::to_owned).into()
+    );
     assert_eq!((&json["rules"][0]["outcome"], &json["rules"][1]["outcome"]), (&json!("won"), &json!("not_member")));
     let fields = json["fields"].as_array().expect("a list");
     let title = fields.iter().find(|field| field["name"] == "job_title").expect("a mapped field");

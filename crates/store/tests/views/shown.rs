@@ -154,11 +154,15 @@ async fn a_rule_is_shown_as_in_the_file_with_its_group_and_its_people() {
         )
         .await;
     let rules = world.store.list_rule_views(world.connection.id).await.expect("a listing");
-    let json =
-        seen(&rules[0], "group, order, kind, role, permissions, nested, exclude, group_name, group_created_at, people");
+    let json = seen(
+        &rules[0],
+        "group, order, kind, role, permissions, nested, exclude, group_name, group_created_at, people, members, \
+         group_state, inside",
+    );
     assert_eq!((&json["group"], &json["group_name"]), (&json!(STAFF), &json!("Staff")));
     assert_eq!((&json["role"], &json["group_created_at"]), (&Value::Null, &Value::Null));
     assert_eq!(rules.iter().map(|rule| (rule.exclude, rule.people)).collect::<Vec<_>>(), [(false, 1), (true, 1)]);
+    assert_eq!(json["inside"], json!([["Interns"]]), "M10: the groups inside, by their chain");
 }
 
 #[tokio::test]

@@ -216,7 +216,7 @@ pub(crate) async fn decide(
     basis: &Basis,
     people: &[ObjectId],
 ) -> Result<(), WorkerError> {
-    let occasion = Occasion { trigger: Trigger::Sync, first_sync: false };
+    let occasion = Occasion::of(Trigger::Sync);
     for page in people.chunks(PAGE) {
         decide_listed(ctx, client, basis, page, occasion).await?.tx.commit().await?;
     }

@@ -1,7 +1,6 @@
 //! Decides people from what the mirror holds after a listing. It may give access for the first time, it takes none:
 //! whoever needs better evidence is made due for reads by id.
 
-use lockstep_core::mirror::PersonRead;
 use lockstep_core::{ObjectId, Timestamp};
 use lockstep_graph::GraphClient;
 use lockstep_store::{DueReason, MarkDue};
@@ -24,12 +23,8 @@ pub(crate) async fn decide_listed(
     people: &[ObjectId],
     occasion: Occasion,
 ) -> Result<Settled, WorkerError> {
-    let (ticket, read_at) = stamp(&ctx.store).await?;
-    let look = |user: &ObjectId| {
-        let read = PersonRead { user: *user, profile: None, membership: None };
-        Look { read, ticket, read_at }
-    };
-    let looks: Vec<Look> = people.iter().map(look).collect();
+    let place = stamp(&ctx.store).await?;
+    let looks: Vec<Look> = people.iter().map(|user| Look::remembered(*user, place)).collect();
     let mut settled = settle_people(&ctx.store, client, basis, &looks, occasion).await?;
     let now = ctx.store.now();
     let marks: Vec<MarkDue> =

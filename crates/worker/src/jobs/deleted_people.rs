@@ -65,7 +65,7 @@ async fn note_page(
     if looks.is_empty() {
         return Ok(());
     }
-    let occasion = Occasion { trigger: Trigger::Sync, first_sync: false };
+    let occasion = Occasion::of(Trigger::Sync);
     let settled = settle_people(&ctx.store, client, basis, &looks, occasion).await?;
     if settled.outcomes.iter().any(|outcome| outcome.person.record.is_some()) {
         let why = "somebody became known meanwhile, who is read by id like everybody else";

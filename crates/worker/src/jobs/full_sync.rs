@@ -314,7 +314,7 @@ impl Sync<'_> {
     }
 
     async fn decide_these(&mut self, ids: &[ObjectId], last: ObjectId) -> Result<(), WorkerError> {
-        let occasion = Occasion { trigger: Trigger::Sync, first_sync: self.checkpoint.first_sync };
+        let occasion = Occasion { first_sync: self.checkpoint.first_sync, ..Occasion::of(Trigger::Sync) };
         let Settled { tx, applied, outcomes } =
             decide_listed(self.ctx, &self.client, &self.basis, ids, occasion).await?;
         let before = self.progress.clone();
@@ -372,7 +372,7 @@ impl Sync<'_> {
                 tx.start_task(connection, TaskKind::Delta, None, next_delta).await?;
             }
             TaskKind::DailyCompare => daily_compare::owe(self.ctx, tx, connection).await?,
-            TaskKind::ListGroup | TaskKind::Delta | TaskKind::Relist => {}
+            TaskKind::ListGroup | TaskKind::Delta | TaskKind::Relist | TaskKind::Reevaluate => {}
         }
         Ok(())
     }

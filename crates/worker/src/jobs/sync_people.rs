@@ -275,7 +275,7 @@ fn occasion(people: &[(Due, Look)], first_sync: bool) -> Occasion {
         Some(DueReason::FirstSync | DueReason::NotListed | DueReason::Relist) => Trigger::Sync,
         _ => Trigger::Settle,
     };
-    Occasion { trigger, first_sync }
+    Occasion { first_sync, ..Occasion::of(trigger) }
 }
 
 /// Groups whose people are all looked at: a group that came into, or left, a mapped group brings everyone below it.

@@ -15,6 +15,7 @@ mod full_sync;
 mod matching;
 mod people;
 mod preview;
+mod reevaluate;
 mod relist;
 mod scope;
 mod subscription;

@@ -109,3 +109,59 @@ async fn a_check_names_the_tenant_and_the_permissions_that_are_there() {
     let less = check_connection(&client().await.unwrap()).await.unwrap();
     assert!(less.can_read_users && !less.can_read_groups);
 }
+
+/// T9: what is mirrored is not listed again for a plan; only the new group is.
+#[tokio::test]
+async fn a_plan_lists_only_groups_that_are_not_mirrored() {
+    let mut world = World::open().await;
+    let [staff, sales] = ["Staff", "Sales"].map(|name| world.group(name));
+    world.apply(vec![employees(staff)]).await;
+    let ada = world.hire("Ada", &[staff]);
+    let bo = world.hire("Bo", &[sales]);
+    let cy = world.hire("Cy", &[staff, sales]);
+    world.work();
+    world.sync().await;
+    world.sim.reset_counters();
+
+    let same = plan(&world, vec![employees(staff)]).await.unwrap();
+    assert_eq!((same.unchanged.count, same.people.len()), (2, 0));
+    assert_eq!(world.sim.counters().total_requests, 0);
+
+    let more = vec![employees(staff), rule(sales, 5, Kind::Contact, "seller")];
+    let more = plan(&world, more).await.unwrap();
+    assert_eq!((more.created.count, more.kind_changed.count, more.unchanged.count), (1, 1, 1));
+    assert_eq!((more.created.sample[0].entra_id.0, more.kind_changed.sample[0].entra_id.0), (bo, cy));
+    assert_eq!(more.unchanged.sample[0].entra_id.0, ada);
+    assert_eq!(world.reload().await.rules_version, 1);
+    assert!(!world.mirrors(bo).await, "a plan leaves nothing behind");
+    world.rest().await;
+}
+
+/// Exclude rules, people who come back, and fields: each in its bucket, with what would differ.
+#[tokio::test]
+async fn a_plan_says_of_each_person_what_would_differ() {
+    let mut world = World::open().await;
+    let [staff, banned] = ["Staff", "Banned"].map(|name| world.group(name));
+    let excluding = Rule { exclude: true, ..rule(banned, 1, Kind::Employee, "x") };
+    world.apply(vec![employees(staff)]).await;
+    let ada = world.hire("Ada", &[staff]);
+    let bo = world.hire("Bo", &[staff, banned]);
+    world.work();
+    world.sync().await;
+
+    let excluded = plan(&world, vec![employees(staff), excluding.clone()]).await.unwrap();
+    assert_eq!((excluded.deactivated.count, excluded.unchanged.count), (1, 1));
+    let listed = serde_json::to_value(&excluded.people).unwrap();
+    assert_eq!(listed[0]["what"], "deactivated");
+    assert_eq!(listed[0]["entra_id"], json!(bo));
+    assert_eq!(listed[0]["changes"], json!([{"field": "reasons", "before": [], "after": ["out_of_scope"]}]));
+
+    world.apply_with(vec![employees(staff), excluding], Settings::default(), &excluded.leaving).await;
+    world.sync().await;
+    assert_eq!(world.status(bo).await, Some(Status::Inactive));
+    let back = plan(&world, vec![rule(staff, 10, Kind::Employee, "lead")]).await.unwrap();
+    assert_eq!((back.reactivated.count, back.role_changed.count), (1, 1));
+    let role = back.people.iter().find(|person| person.person.entra_id.0 == ada).unwrap();
+    assert_eq!((&role.changes[0].before, &role.changes[0].after), (&json!("staff"), &json!("lead")));
+    world.rest().await;
+}

@@ -1,11 +1,13 @@
 //! `lockstep connection list` and `show`.
 
 use lockstep_store::view::connection::{ConnectionFilter, ConnectionView};
+use lockstep_store::view::rule::{GroupState, RuleView};
 
-use crate::app::App;
+use crate::app::{App, named_connection};
 use crate::commands::hold::cause_label;
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Format, Listing, or_dash};
+use crate::word::word;
 
 const LISTING: Listing<'_, ConnectionView> = Listing {
     columns: &[
@@ -47,12 +49,15 @@ pub async fn list(app: &App) -> Outcome {
 }
 
 pub async fn show(app: &App, name: &str) -> Outcome {
-    let connection = app.store().await?.lookup_connection_view(name).await?.ok_or_else(|| {
+    let store = app.store().await?;
+    let connection = store.lookup_connection_view(name).await?.ok_or_else(|| {
         Failure::Failed(format!("there is no connection {name}; `lockstep connection list` shows which there are"))
     })?;
     if app.format == Format::Json {
         return output::json(&connection);
     }
+    let mut rules = store.list_rule_views(named_connection(&store, name).await?.id).await?;
+    rules.retain(|rule| !matches!(rule.group_state, GroupState::InUse | GroupState::NotListed));
     let mut lines = vec![
         ("name", connection.name.clone()),
         ("tenant", connection.tenant_id.to_string()),
@@ -69,11 +74,18 @@ pub async fn show(app: &App, name: &str) -> Outcome {
         ("people", format!("{} active, {} inactive", connection.people.active, connection.people.inactive)),
         ("events", format!("{} waiting, {} failed", connection.waiting, connection.failed)),
         ("open", format!("{} held, {} reviews", connection.held, connection.reviews)),
+        ("rules without effect", without_effect(&rules)),
     ];
     lines.extend(connection.brake.iter().map(|forecast| (cause_label(forecast), forecast.words.clone())));
     output::line(&output::pairs(&lines))?;
     note_missing_public_url(app);
     Ok(())
+}
+
+/// Rules whose mapped groups are empty, deleted or hidden: they give nobody access.
+fn without_effect(rules: &[RuleView]) -> String {
+    let names = rules.iter().map(|rule| format!("{} ({} is {})", rule.order, rule.group_name, word(rule.group_state)));
+    or_dash(Some(names.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty()).as_ref())
 }
 
 /// Without an address that Microsoft can call there are no notifications; somebody looking for them should read why.

@@ -7,7 +7,31 @@ use lockstep_core::ObjectId;
 use lockstep_core::mirror::Edge;
 
 /// Which groups stand directly in which.
-pub(super) type Children = BTreeMap<ObjectId, BTreeSet<ObjectId>>;
+pub(in crate::view) type Children = BTreeMap<ObjectId, BTreeSet<ObjectId>>;
+
+/// Every group inside a mapped one, with the shortest chain of names that leads there. Groups may stand in each other in a
+/// circle.
+pub(in crate::view) fn inside(
+    mapped: ObjectId,
+    children: &Children,
+    names: &BTreeMap<ObjectId, String>,
+) -> Vec<Vec<String>> {
+    let mut came_from: BTreeMap<ObjectId, Option<ObjectId>> = BTreeMap::from([(mapped, None)]);
+    let mut waiting = VecDeque::from([mapped]);
+    let mut chains = Vec::new();
+    while let Some(group) = waiting.pop_front() {
+        for child in children.get(&group).into_iter().flatten().copied() {
+            if let Entry::Vacant(place) = came_from.entry(child) {
+                place.insert(Some(group));
+                waiting.push_back(child);
+                let way = way_to(child, &came_from).into_iter().skip(1);
+                let name = |group: ObjectId| names.get(&group).cloned().unwrap_or_else(|| group.to_string());
+                chains.push(way.map(name).collect());
+            }
+        }
+    }
+    chains
+}
 
 /// The shortest way from a mapped group down to a group the person is in directly; the mapped group alone when the
 /// edges do not tell. Groups may stand in each other in a circle.
@@ -86,6 +110,17 @@ mod tests {
     fn where_no_read_told_direct_from_nested_the_innermost_group_is_taken() {
         let edges = [(ALL, None, true), (TEAM, None, true), (CREW, None, false)];
         assert_eq!(explained(&edges, &NESTING), [ALL, TEAM]);
+    }
+
+    #[test]
+    fn the_groups_inside_are_shown_once_each_with_their_chain_even_in_a_circle() {
+        let mut children = Children::new();
+        for (parent, child) in NESTING {
+            children.entry(group(parent)).or_default().insert(group(child));
+        }
+        let names = BTreeMap::from([(group(TEAM), "Team".to_owned()), (group(CREW), "Crew".to_owned())]);
+        let ninth = group(9).to_string();
+        assert_eq!(inside(group(ALL), &children, &names), [vec!["Team"], vec![ninth.as_str()], vec!["Team", "Crew"]]);
     }
 
     #[test]

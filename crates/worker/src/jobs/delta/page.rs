@@ -140,7 +140,7 @@ async fn refresh_users(
         }
     }
     let looks: Vec<Look> = shown.into_iter().map(|(id, profile)| look(id, profile, place)).collect();
-    let occasion = Occasion { trigger: Trigger::Sync, first_sync: false };
+    let occasion = Occasion::of(Trigger::Sync);
     let Settled { mut tx, outcomes, .. } = settle_people(&ctx.store, client, basis, &looks, occasion).await?;
     let now = ctx.store.now();
     let differing = outcomes.iter().filter(|outcome| outcome.person.merged.lost_and_differs);
