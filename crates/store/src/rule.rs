@@ -116,6 +116,17 @@ impl Store {
 }
 
 impl Tx {
+    /// Whether these are the rules in force; then they stay so until this transaction ends.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn holds_rules(&mut self, connection: ConnectionId, version: i64) -> Result<bool, StoreError> {
+        self.share_name(rules_lock(connection)).await?;
+        let row = self.one(sql(VERSION).bind(connection)).await?;
+        let in_force: Option<i64> = row.map(|row| row.get("rules_version")).transpose()?;
+        Ok(in_force == Some(version))
+    }
+
     async fn set_rules(&mut self, connection: ConnectionId, new: NewRules<'_>) -> Result<i64, StoreError> {
         let NewRules { rules, fields, defaults, settings, confirmed, plan, .. } = new;
         self.lock_name(rules_lock(connection)).await?;

@@ -41,7 +41,10 @@ pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
         sweep.notice_new_rules(&basis);
         let people = ctx.store.load_people(&basis.connection, People::After(sweep.checkpoint.after, PAGE)).await?;
         let Some(last) = people.last().map(|person| person.user.id) else {
-            return sweep.finish().await;
+            if sweep.finish().await? {
+                return Ok(());
+            }
+            continue;
         };
         sweep.decide(&basis, &people, last).await?;
     }
@@ -165,14 +168,18 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    async fn finish(&mut self) -> Result<(), WorkerError> {
+    /// `false`: other rules came into force, and whoever put them there counts on this task.
+    async fn finish(&mut self) -> Result<bool, WorkerError> {
         let (connection, version, users) = (self.task.connection, self.checkpoint.rules_version, self.progress.users);
         self.progress.step = "done".to_owned();
         let mut tx = self.ctx.store.begin("reevaluate").await?;
+        if !tx.holds_rules(connection, version).await? {
+            return Ok(false);
+        }
         tx.finish_task(self.task, &self.progress).await?;
         tx.commit().await?;
         info!(connection.id = %connection, users, updated = self.progress.updated, deactivated = self.progress.deactivated, "Everybody of connection {connection} is decided by rules version {version}");
-        Ok(())
+        Ok(true)
     }
 }
 
