@@ -8,6 +8,7 @@ mod economy;
 mod flow;
 mod forged;
 mod history;
+mod kind_change;
 mod layering;
 mod lossy;
 mod seed_stories;

@@ -118,6 +118,16 @@ impl Chronicle {
         span.clone().any(|moment| !reasons(moment.truth.get(&person), &moment.rules).is_empty())
     }
 
+    /// M7: since then a rule of this kind won for the person, or one of the other kind.
+    pub fn was_ever_given(&self, person: Uuid, kind: Kind, from: i64) -> bool {
+        let span = self.since(from);
+        let gives = |state: &Moment, law: &Moment| {
+            let person = state.truth.get(&person);
+            person.and_then(|person| winner(person, &law.rules)).is_some_and(|rule| rule.kind == kind)
+        };
+        span.iter().any(|state| span.iter().any(|law| gives(state, law)))
+    }
+
     /// Since then the account was good at some instant, and the groups gave access at some instant. The two facets are two
     /// reads: replicas may show them at different instants.
     pub fn was_ever_in(&self, person: Uuid, from: i64) -> bool {

@@ -65,6 +65,22 @@ async fn g_14_killed_at_every_point_of_longer_work_nothing_is_done_twice() {
     killed_at_points_of(Moment::Delta).await;
 }
 
+/// M7: between the archived record and the one that takes its place, and around the commit of both.
+#[tokio::test(flavor = "multi_thread")]
+async fn g_20_killed_within_a_change_of_kind_nobody_ever_has_two_logins() {
+    let mut stand = Stand::build().await;
+    blocking(move || {
+        stand.settle();
+        for point in ["store.archived", "store.archived:3", "due.before_commit", "store.before_commit", "due.committed"]
+        {
+            stand.die_at(point, Moment::Kind);
+        }
+        stand.conclude();
+        stand.kinds_changed();
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fa_19_killed_at_every_point_of_a_renewal_notifications_go_on() {
     killed_at_points_of(Moment::Renewal).await;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::id::{ObjectId, Ticket};
 use crate::profile::Profile;
+use crate::record::Kind;
 use crate::timestamp::Timestamp;
 
 /// How we came to know something. Only [`Source::ById`] may take access (G-10).
@@ -101,6 +102,19 @@ pub struct Agreements {
     pub loss: Option<LossSeen>,
     /// When the first pair of by-id reads began that would give access back.
     pub regain_at: Option<Timestamp>,
+    /// The first pair of by-id reads under which the winning rule gives another kind of record (M7).
+    pub kind: Option<KindSeen>,
+}
+
+/// The first of the reads that must agree on another kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindSeen {
+    /// The kind that the winning rule gave.
+    pub kind: Kind,
+    /// When the pair of by-id reads began.
+    pub read_at: Timestamp,
+    /// Rules it was judged by; other rules start anew.
+    pub rules_version: i64,
 }
 
 /// The first of the two reads of `scope_agree`.

@@ -25,6 +25,8 @@ mod together;
 
 pub use together::{rival, together};
 
+use kind_change::{KindBasis, KindChange};
+
 /// Everything the plan for one person may look at.
 #[derive(Clone, Copy)]
 pub struct Observed<'a> {
@@ -41,6 +43,8 @@ pub struct Observed<'a> {
     /// On the plan that somebody confirmed for the rules in force: for these people it is the evidence that lost scope
     /// needs (G-10 e).
     pub confirmed: bool,
+    /// What a kind change needs to know besides, if this person waits for one.
+    pub kind_basis: Option<&'a KindBasis>,
 }
 
 /// Everything else the plan depends on; nothing of it is about one person.
@@ -130,6 +134,9 @@ pub enum Step {
         /// Removed.
         remove: BTreeSet<Reason>,
     },
+    /// The record is archived and one of another kind takes its place (M7): one step, which goes through the brake as a
+    /// whole. Comes last; the steps before it are for the record as it is while the brake holds this one.
+    ChangeKind(Box<KindChange>),
 }
 
 /// What a new record starts with.
@@ -203,6 +210,8 @@ pub enum WaitReason {
     MissingAgree,
     /// The second read of `reenable_agree`.
     ReenableAgree,
+    /// The second read that agrees on another kind, as long after the first.
+    KindAgree,
     /// `accountEnabled` was missing: creation is staged (BI-34).
     Incomplete,
     /// The connection's first sync has not yet seen every mapped group (TH-09).
@@ -276,6 +285,17 @@ impl Plan {
         if self.wait.is_none_or(|wait| at < wait.at) {
             self.wait = Some(Wait { at, reason });
         }
+    }
+
+    /// A change of kind, with what it asks beyond what is asked already.
+    fn take_on(&mut self, change: Box<KindChange>) {
+        let asked = |review: &&NewReview| self.reviews.iter().all(|other| other.kind != review.kind);
+        let reviews: Vec<NewReview> = change.reviews.iter().filter(asked).cloned().collect();
+        let new = |failed: &&FailedField| self.failed.iter().all(|other| other.name != failed.name);
+        let failed: Vec<FailedField> = change.failed.iter().filter(new).cloned().collect();
+        self.reviews.extend(reviews);
+        self.failed.extend(failed);
+        self.steps.push(Step::ChangeKind(change));
     }
 
     /// Nothing of an answer without `accountEnabled` is taken (BI-34): creation is staged, Graph fills a user in bit by

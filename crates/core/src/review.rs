@@ -18,7 +18,7 @@ pub enum ReviewKind {
     AddressTaken,
     /// The username is taken: the record has none until somebody decides.
     UsernameTaken,
-    /// The winning rule gives another kind of record.
+    /// The winning rule gives another kind of record. Asked by earlier versions only: the kind is changed now.
     KindChange,
 }
 

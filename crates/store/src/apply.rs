@@ -35,8 +35,8 @@ pub struct Decided<'a> {
     pub person: &'a MirroredPerson,
     /// What is to be done.
     pub plan: &'a Plan,
-    /// The brake's word on its `Deactivate` step; `Go` if it has none. Whoever is held already for a cause of the same
-    /// class stays held even so (semantics, the brake): such people need not be judged, and must not be counted.
+    /// The brake's word on its `Deactivate` or `ChangeKind` step; `Go` if it has none. Whoever is held already for a cause of
+    /// the same class stays held even so (semantics, the brake): such people need not be judged, and must not be counted.
     pub judgement: Judgement,
     /// Order of the decisive read.
     pub ticket: Ticket,
@@ -85,7 +85,7 @@ pub struct Applied {
     pub created: u64,
     /// Records linked.
     pub linked: u64,
-    /// Records changed in other ways than below.
+    /// Records changed in other ways than below, changes of kind among them.
     pub updated: u64,
     /// People who lost access.
     pub deactivated: u64,
@@ -116,6 +116,14 @@ pub enum PersonOutcome {
     Kept,
 }
 
+impl Decided<'_> {
+    /// The winning rule gives the kind that the record has.
+    pub(crate) fn keeps_kind(&self) -> bool {
+        let kind = self.person.record.as_ref().map(|record| record.kind);
+        self.plan.desired.grant.as_ref().map(|grant| grant.kind) == kind
+    }
+}
+
 impl Tx {
     /// Applies these decisions. Two people of the batch who want one address or username do not meet: the later one
     /// keeps what they had and is due again, when the other's record can be seen.
@@ -132,14 +140,17 @@ impl Tx {
         for one in decided {
             changes.push(
                 Change::of(connection, one, &beside, &exempt, now)
-                    .ok_or_else(|| self.conflict("the record was linked"))?,
+                    .ok_or_else(|| self.conflict("the record was linked or brought back"))?,
             );
         }
         change::release_addresses(connection, decided, &beside, &mut changes)
             .ok_or_else(|| self.conflict("the record with the address may not lose it"))?;
         let contested = self.settle_keys(connection, &mut changes).await?;
         self.write_records(connection, &changes).await?;
-        let ends: Vec<SessionEnd> = changes.iter().filter_map(Change::session_end).collect();
+        let ends = |change: &Change<'_>| -> Vec<SessionEnd> {
+            change.records().filter_map(|(before, after)| change.session_end(before, after)).collect()
+        };
+        let ends: Vec<SessionEnd> = changes.iter().flat_map(ends).collect();
         self.end_sessions(&ends).await?;
         self.write_trace(connection, &changes).await?;
         let own = &changes[..decided.len()];
@@ -250,7 +261,7 @@ fn sum_up(changes: &[Change<'_>], contested: &[usize]) -> Applied {
             Some(Effect::Linked) => &mut applied.linked,
             Some(Effect::Deactivated) => &mut applied.deactivated,
             Some(Effect::Reactivated) => &mut applied.reactivated,
-            Some(Effect::Unlinked | Effect::Updated) => &mut applied.updated,
+            Some(Effect::Unlinked | Effect::KindChanged | Effect::Updated) => &mut applied.updated,
             None => &mut applied.unchanged,
         };
         *counter += 1;
@@ -273,6 +284,7 @@ pub(crate) enum Effect {
     Reactivated,
     Linked,
     Unlinked,
+    KindChanged,
     Updated,
 }
 
@@ -285,6 +297,7 @@ impl Effect {
             Self::Reactivated => "record.reactivate",
             Self::Linked => "record.link",
             Self::Unlinked => "record.unlink",
+            Self::KindChanged => "record.kind_change",
             Self::Updated => "record.update",
         }
     }
@@ -293,6 +306,9 @@ impl Effect {
 impl Change<'_> {
     pub(crate) fn effect(&self) -> Option<Effect> {
         let after = self.after.as_ref()?;
+        if self.archived.is_some() {
+            return Some(Effect::KindChanged);
+        }
         let Some(before) = &self.before else { return Some(Effect::Created) };
         let effect = match (before.status, after.status) {
             _ if before.entra_id.is_some() && after.entra_id.is_none() => Effect::Unlinked,
@@ -302,6 +318,11 @@ impl Change<'_> {
             _ => Effect::Updated,
         };
         (before != after).then_some(effect)
+    }
+
+    /// `after` is a record that was not there before.
+    pub(crate) fn creates(&self) -> bool {
+        self.before.is_none() && self.after.is_some()
     }
 }
 

@@ -42,7 +42,7 @@ impl Tx {
     /// Locks the connection's brake, then the installation's, and counts. Call it only when somebody would lose access.
     ///
     /// The people active at a window's start are taken to be those active now and those removed since: whoever came in
-    /// meanwhile is counted too.
+    /// meanwhile is counted too, and so is whoever changed their kind.
     ///
     /// # Errors
     /// When the database cannot be written.

@@ -190,7 +190,8 @@ impl From<WaitReason> for DueReason {
             WaitReason::NeedsBothFacets => Self::BothFacets,
             WaitReason::ScopeAgree => Self::ScopeAgree,
             WaitReason::MissingAgree => Self::MissingAgree,
-            WaitReason::ReenableAgree => Self::ReenableAgree,
+            // One waiting time; a due row tells an older version nothing new (G-29).
+            WaitReason::ReenableAgree | WaitReason::KindAgree => Self::ReenableAgree,
             WaitReason::Incomplete => Self::Incomplete,
             WaitReason::FirstSync => Self::FirstSync,
         }

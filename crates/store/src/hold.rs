@@ -57,7 +57,7 @@ impl Tx {
         let mut freed: Vec<ObjectId> = Vec::new();
         let mut held: BTreeMap<(&str, &'static str), Vec<&Change<'_>>> = BTreeMap::new();
         for change in changes.iter().filter(|change| !change.beside) {
-            let Some(record) = change.before.as_ref().or(change.after.as_ref()) else { continue };
+            let Some(record) = change.own().or(change.after.as_ref()) else { continue };
             let known = change.decided.person.open_hold.as_ref();
             if let Some(hold) = &change.hold {
                 let Some(limit) = newly_held(hold, known) else { continue };
@@ -185,7 +185,7 @@ fn cause_word(hold: &Held, limit: &str) -> &'static str {
 fn left_as(change: &Change<'_>, known: &HeldAs) -> Option<&'static str> {
     // An unlinked record is nobody's in Microsoft any more.
     let left = |after: &Record| after.status != Status::Active || after.entra_id.is_none();
-    let out = change.after.as_ref().is_some_and(left);
+    let out = change.removed().is_some() || change.after.as_ref().is_some_and(left);
     let by_answer = change.decided.judgement == Judgement::Approved && matches!(known.answer, HoldAnswer::Approved(_));
     match () {
         () if out && by_answer => Some("gone"),
@@ -195,9 +195,13 @@ fn left_as(change: &Change<'_>, known: &HeldAs) -> Option<&'static str> {
     }
 }
 
-/// In scope again, by what is known now: nothing takes access and nothing is still to be read for it.
+/// In scope again, and by a rule of the same kind, by what is known now: nothing takes access and nothing is still to be
+/// read for it.
 fn is_back(decided: &Decided<'_>) -> bool {
     let desired = &decided.plan.desired;
-    let removal = decided.plan.steps.iter().any(|step| matches!(step, Step::Deactivate { .. }));
-    !removal && desired.reasons.is_empty() && desired.unknown.is_none()
+    let takes = |step: &Step| matches!(step, Step::Deactivate { .. } | Step::ChangeKind(_));
+    !decided.plan.steps.iter().any(takes)
+        && decided.keeps_kind()
+        && desired.reasons.is_empty()
+        && desired.unknown.is_none()
 }

@@ -2,6 +2,7 @@
 //! number of people.
 
 pub(crate) mod group;
+pub(crate) mod kind_basis;
 pub(crate) mod listing;
 pub(crate) mod load;
 pub(crate) mod write;
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use lockstep_core::brake::{HeldAs, HoldAnswer};
 use lockstep_core::matching::Candidate;
 use lockstep_core::mirror::{MembershipRead, Merged, MirroredUser, PersonRead};
+use lockstep_core::plan::kind_change::KindBasis;
 use lockstep_core::record::Record;
 use lockstep_core::review::Answer;
 use lockstep_core::{ConnectionId, ObjectId, RecordId};
@@ -36,6 +38,8 @@ pub struct MirroredPerson {
     pub candidates: Vec<Candidate>,
     /// What was answered to reviews about them, the oldest first.
     pub answers: Vec<Answer>,
+    /// What a change of kind needs to know; `None` for whoever does not wait for one.
+    pub kind_basis: Option<KindBasis>,
     /// What became of the reads; all `false` when nothing was read.
     pub merged: Merged,
     /// The hold that names this person, with its answer.
@@ -290,11 +294,13 @@ impl Reader<'_> {
             .collect();
         let mut answers = self.answers(connection.id, &ids).await?;
         let mut candidates = self.candidates(connection, &rows, &answers).await?;
+        let mut kind_bases = self.kind_bases(connection, &rows).await?;
         Ok(rows
             .into_iter()
             .map(|(row, record)| MirroredPerson {
                 candidates: candidates.remove(&row.user.id).unwrap_or_default(),
                 answers: answers.remove(&row.user.id).unwrap_or_default(),
+                kind_basis: kind_bases.remove(&row.user.id),
                 open_hold: record.as_ref().and_then(|record| holds.get(&record.id).cloned()),
                 decided_version: row.decided_version,
                 rule_group: rule_groups.get(&row.user.id).copied().flatten(),

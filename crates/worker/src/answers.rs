@@ -98,8 +98,13 @@ impl Answers {
     }
 }
 
+/// A change of kind leaves the old kind's groups, and so rests on an absence too.
 fn takes_for_scope(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| matches!(step, Step::Deactivate { reasons } if reasons.contains(&Reason::OutOfScope)))
+    plan.steps.iter().any(|step| match step {
+        Step::Deactivate { reasons } => reasons.contains(&Reason::OutOfScope),
+        Step::ChangeKind(_) => true,
+        _ => false,
+    })
 }
 
 /// Mapped groups that the person was in and is not shown in any more.
@@ -116,7 +121,11 @@ fn without_lost_scope(mut plan: Plan, again: Timestamp) -> Plan {
             reasons.remove(&Reason::OutOfScope);
         }
     }
-    plan.steps.retain(|step| !matches!(step, Step::Deactivate { reasons } if reasons.is_empty()));
+    plan.steps.retain(|step| match step {
+        Step::Deactivate { reasons } => !reasons.is_empty(),
+        Step::ChangeKind(_) => false,
+        _ => true,
+    });
     plan.wait.get_or_insert(Wait { at: again, reason: WaitReason::ScopeAgree });
     plan
 }

@@ -106,6 +106,7 @@ pub(crate) fn observed(person: &MirroredPerson) -> Observed<'_> {
         address_owners: None,
         answers: &person.answers,
         confirmed: person.confirmed,
+        kind_basis: person.kind_basis.as_ref(),
     }
 }
 

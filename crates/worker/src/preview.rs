@@ -7,6 +7,7 @@ use lockstep_core::field::FieldMap;
 use lockstep_core::mirror::Fresh;
 use lockstep_core::plan::Plan;
 use lockstep_core::preview::{ChangedValue, Outlook, foresee};
+use lockstep_core::record::Status;
 use lockstep_core::rule::{Rule, RuleSet};
 use lockstep_core::settings::{Defaults, Settings};
 use lockstep_core::{ObjectId, RecordId};
@@ -41,7 +42,7 @@ pub struct RulePlan {
     pub unchanged: Bucket,
     /// Access would be taken.
     pub deactivated: Bucket,
-    /// Another kind of record is wanted.
+    /// Their record would be archived and one of another kind take its place.
     pub kind_changed: Bucket,
     /// Another role or other permissions.
     pub role_changed: Bucket,
@@ -225,7 +226,9 @@ impl RulePlan {
         };
         let what = foreseen.outlook;
         let record = person.record.as_ref().map(|record| record.id);
-        if what == Outlook::Deactivated {
+        let active = person.record.as_ref().is_some_and(|record| record.status == Status::Active);
+        // D6: whoever changes the kind loses a login.
+        if what == Outlook::Deactivated || (what == Outlook::KindChanged && active) {
             self.leaving.extend(record);
         }
         let bucket = self.bucket(what);

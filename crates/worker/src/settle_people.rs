@@ -267,7 +267,7 @@ async fn judge(
     first_sync: bool,
 ) -> Result<Vec<Judgement>, WorkerError> {
     let mut judgements = vec![Judgement::Go; people.len()];
-    let leaving: Vec<(usize, Leaving<'_>)> = people
+    let leaving: Vec<(usize, Leaving)> = people
         .iter()
         .zip(plans)
         .enumerate()
@@ -282,11 +282,11 @@ async fn judge(
     for (place, Leaving { record, reasons }) in leaving {
         let (person, exempt) = (&people[place], state.exempt.contains(&record));
         let held = person.open_hold.as_ref();
-        match held.and_then(|held| held.judgement(&person.user, reasons, basis.rules.version, exempt)) {
+        match held.and_then(|held| held.judgement(&person.user, &reasons, basis.rules.version, exempt)) {
             Some(judgement) => judgements[place] = judgement,
             None => {
                 asked.push(place);
-                removals.push(Removal { record, class: CauseClass::of(reasons), exempt });
+                removals.push(Removal { record, class: CauseClass::of(&reasons), exempt });
             }
         }
     }
@@ -299,15 +299,16 @@ async fn judge(
 }
 
 /// Somebody who would lose access.
-struct Leaving<'p> {
+struct Leaving {
     record: RecordId,
-    reasons: &'p BTreeSet<Reason>,
+    reasons: BTreeSet<Reason>,
 }
 
 /// Whose access the plan takes, and why.
-fn removal<'p>(person: &MirroredPerson, plan: &'p Plan) -> Option<Leaving<'p>> {
+fn removal(person: &MirroredPerson, plan: &Plan) -> Option<Leaving> {
     let reasons = plan.steps.iter().find_map(|step| match step {
-        Step::Deactivate { reasons } => Some(reasons),
+        Step::Deactivate { reasons } => Some(reasons.clone()),
+        Step::ChangeKind(change) => change.brake.map(|_| BTreeSet::from([Reason::KindChanged])),
         _ => None,
     })?;
     let linked = person.record.as_ref().filter(|record| record.status == Status::Active).map(|record| record.id);

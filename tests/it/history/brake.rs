@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use lockstep_core::RecordId;
 use lockstep_core::brake::BrakeLimits;
+use lockstep_core::record::Kind;
 use lockstep_store::People;
 use lockstep_store::view::hold::{HoldFilter, HoldState};
 use lockstep_tests::Chance;
 use uuid::Uuid;
 
+use crate::history::check::Seen;
 use crate::history::stage::Stage;
 
 const WINDOW: i64 = 30 * 60 * 1_000_000;
@@ -86,7 +88,12 @@ pub async fn held(stage: &Stage) -> BTreeMap<Uuid, RecordId> {
 }
 
 /// What was taken and what is held since the last check, against the limits.
-pub fn judge(stage: &Stage, held: &BTreeMap<Uuid, RecordId>, from: i64) -> Result<(), String> {
+pub fn judge(
+    stage: &Stage,
+    held: &BTreeMap<Uuid, RecordId>,
+    seen: &BTreeMap<Uuid, Seen>,
+    from: i64,
+) -> Result<(), String> {
     let certain: Vec<&Taken> = stage.taken.iter().filter(|taken| taken.certain).collect();
     for first in &certain {
         let within = certain.iter().filter(|taken| taken.from >= first.from && taken.to <= first.from + WINDOW).count();
@@ -94,13 +101,18 @@ pub fn judge(stage: &Stage, held: &BTreeMap<Uuid, RecordId>, from: i64) -> Resul
             return Err(format!("G-19: {within} people lost access within 30 minutes"));
         }
     }
-    held.keys().filter(|person| !stage.held.contains_key(person)).try_for_each(|person| newly(stage, *person, from))
+    held.keys()
+        .filter(|person| !stage.held.contains_key(person))
+        .try_for_each(|person| newly(stage, *person, seen, from))
 }
 
-fn newly(stage: &Stage, person: Uuid, from: i64) -> Result<(), String> {
+fn newly(stage: &Stage, person: Uuid, seen: &BTreeMap<Uuid, Seen>, from: i64) -> Result<(), String> {
     let lately = stage.taken.iter().filter(|taken| taken.to + WINDOW >= stage.checked_at).count();
     if lately >= stage.brake.fewest() {
-        let was_out = stage.chronicle.was_ever_out(person, from);
+        let other = |kind: Kind| if kind == Kind::Employee { Kind::Contact } else { Kind::Employee };
+        // D6: a change of kind is held as the whole step.
+        let changes = seen.get(&person).is_some_and(|it| stage.chronicle.was_ever_given(person, other(it.kind), from));
+        let was_out = changes || stage.chronicle.was_ever_out(person, from);
         return if was_out { Ok(()) } else { Err(format!("G-19: {person} is held, who was never out")) };
     }
     // D6: what the first sync itself concludes is one hold.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_core::record::{Reason, Status};
+use lockstep_core::record::{Kind, Reason, Status};
 use lockstep_core::{ObjectId, RecordId, Timestamp};
 use lockstep_store::view::event::EventFilter;
 use lockstep_store::view::record::RecordView;
@@ -17,7 +17,8 @@ use crate::history::stage::Stage;
 /// What was seen of one person at a check.
 #[derive(Clone, Copy)]
 pub struct Seen {
-    record: RecordId,
+    pub record: RecordId,
+    pub kind: Kind,
     active: bool,
 }
 
@@ -29,16 +30,25 @@ pub async fn step(stage: &mut Stage) -> Result<(), String> {
     let mut seen = BTreeMap::new();
     for record in records.iter().filter(|record| record.status != Status::Archived) {
         let Some(person) = record.entra_id.map(|id| id.0) else { continue };
-        let now = Seen { record: record.id, active: record.status == Status::Active };
+        let now = Seen { record: record.id, kind: record.kind, active: record.status == Status::Active };
         if seen.insert(person, now).is_some() {
             return Err(format!("G-20: {person} has two live records"));
         }
         judge(stage, person, now, from, record)?;
+        if let Some(before) = stage.seen.get(&person).filter(|before| before.record != now.record) {
+            changed_kind(stage, person, (*before, now), from, &records)?;
+        }
     }
     if let Some(gone) = stage.seen.keys().find(|person| !seen.contains_key(*person)) {
         return Err(format!("G-17: the record of {gone} is gone"));
     }
     let now = stage.now();
+    for (person, before) in stage.seen.iter().filter(|(person, before)| seen[person].record != before.record) {
+        debug_assert!(seen[person].kind != before.kind, "judged above");
+        // D6: who changes the kind loses a login.
+        let taken = Taken { from: stage.checked_at, to: now, certain: true };
+        stage.taken.extend(before.active.then_some(taken));
+    }
     for person in seen.iter().filter_map(|(person, seen)| (!seen.active).then_some(person)) {
         let before = stage.seen.get(person);
         if before.is_none_or(|before| before.active) {
@@ -46,16 +56,14 @@ pub async fn step(stage: &mut Stage) -> Result<(), String> {
         }
     }
     let held = brake::held(stage).await;
-    brake::judge(stage, &held, from)?;
+    brake::judge(stage, &held, &seen, from)?;
+    stage.homes.extend(seen.iter().map(|(person, seen)| ((*person, seen.kind), seen.record)));
     (stage.seen, stage.held, stage.checked_at) = (seen, held, now);
     ledger(stage).await
 }
 
 fn judge(stage: &Stage, person: Uuid, now: Seen, from: i64, record: &RecordView) -> Result<(), String> {
     let before = stage.seen.get(&person);
-    if before.is_some_and(|before| before.record != now.record) {
-        return Err(format!("G-17: {person} has another record than before"));
-    }
     let was_active = before.is_some_and(|before| before.active);
     if was_active && !now.active && !stage.chronicle.was_ever_out(person, from) {
         return Err(format!("G-09: {person} lost access for {:?}, which no truth says", record.reasons));
@@ -64,6 +72,36 @@ fn judge(stage: &Stage, person: Uuid, now: Seen, from: i64, record: &RecordView)
         return Err(format!("G-10: {person} got access that no truth gives"));
     }
     Ok(())
+}
+
+/// M7, M8: another record only of another kind that a rule gave; the old one is archived, and one of that kind which the
+/// person had before comes back unless it is in use.
+fn changed_kind(
+    stage: &Stage,
+    person: Uuid,
+    (before, now): (Seen, Seen),
+    from: i64,
+    records: &[RecordView],
+) -> Result<(), String> {
+    if before.kind == now.kind {
+        return Err(format!("G-17: {person} has another record than before"));
+    }
+    if !stage.chronicle.was_ever_given(person, now.kind, from) {
+        return Err(format!("M7: {person} is a {:?}, which no truth says", now.kind));
+    }
+    let by_id = |id: RecordId| records.iter().find(|record| record.id == id);
+    let old = by_id(before.record).ok_or_else(|| format!("G-17: the old record of {person} is gone"))?;
+    let names = [&old.email, &old.username].into_iter().flatten().all(|name| name.contains("_Archived"));
+    if old.status != Status::Archived || !old.reasons.contains(&Reason::KindChanged) || !names {
+        return Err(format!("M7: the old record of {person} is {:?} for {:?}", old.status, old.reasons));
+    }
+    match stage.homes.get(&(person, now.kind)).and_then(|home| by_id(*home)) {
+        Some(home) if home.in_use == (home.id == now.record) => {
+            Err(format!("M8: {person} came back to {}", now.record))
+        }
+        Some(home) if home.in_use && home.status != Status::Archived => Err(format!("M8: {person} has two records")),
+        _ => Ok(()),
+    }
 }
 
 /// G-05: what clients were answered 202 for is what the events add up to. A notification may arrive while this looks.
@@ -120,7 +158,8 @@ pub async fn end(stage: &Stage) -> Result<(), String> {
     let (truth, rules) = stage.chronicle.now().ok_or("nothing was ever true")?;
     let records = stage.world.records().await;
     let linked = |record: &RecordView| record.entra_id.map(|id| (id.0, record.clone()));
-    let records: BTreeMap<Uuid, RecordView> = records.iter().filter_map(linked).collect();
+    let live = records.iter().filter(|record| record.status != Status::Archived);
+    let records: BTreeMap<Uuid, RecordView> = live.filter_map(linked).collect();
     let held = brake::held(stage).await;
     for (person, record) in &records {
         agrees(stage, *person, record, held.contains_key(person))?;
@@ -157,7 +196,9 @@ fn agrees(stage: &Stage, person: Uuid, record: &RecordView, held: bool) -> Resul
     let is_there = state.is_some_and(|state| !state.deleted);
     // Of somebody deleted nothing else can be read: what was known before stays.
     let fits = if is_there { record.reasons == wanted } else { record.reasons.contains(&Reason::UpstreamDeleted) };
-    if held && (wanted.is_empty() || record.status != Status::Active) {
+    let given = state.filter(|_| is_there).and_then(|state| winner(state, rules)).map(|rule| (rule.kind, rule.role));
+    let another_kind = given.is_some_and(|(kind, _)| kind != record.kind);
+    if held && ((wanted.is_empty() && !another_kind) || record.status != Status::Active) {
         return Err(format!("G-19: {person} is {:?} and held, and should be out for {wanted:?}", record.status));
     }
     if !held && (!fits || (record.status == Status::Active) != wanted.is_empty()) {
@@ -166,10 +207,11 @@ fn agrees(stage: &Stage, person: Uuid, record: &RecordView, held: bool) -> Resul
             record.status, record.reasons
         ));
     }
-    let Some(state) = state.filter(|_| is_there) else { return Ok(()) };
-    let given = winner(state, rules).map(|rule| (rule.kind, rule.role));
+    if !is_there {
+        return Ok(());
+    }
     let has = record.role.as_deref().map(|role| (record.kind, role));
-    if wanted.is_empty() && has != given {
+    if wanted.is_empty() && has != given && !held {
         return Err(format!("{person} has the role {has:?} instead of {given:?}"));
     }
     let Some(card) = stage.cards.get(&person) else { return Ok(()) };

@@ -75,9 +75,7 @@ pub struct Cast<'a> {
     pub people: &'a [Uuid],
     /// Live people only.
     pub present: &'a [Uuid],
-    /// Those of them who may be in `groups`, and never in the portal.
-    pub staff: &'a [Uuid],
-    /// Those of them who may be in the portal, and in no other group: a change of kind is another story.
+    /// Those of them who are in the portal.
     pub clients: &'a [Uuid],
     pub portal: Uuid,
     /// In deleted items.
@@ -115,17 +113,24 @@ pub fn draw(chance: &mut Chance, cast: &Cast<'_>, play: Play) -> Option<Operatio
         42..46 => Operation::Delete { person: of(chance, cast.present)?, hard: false },
         46..47 => Operation::Delete { person: of(chance, cast.people)?, hard: true },
         47..52 => Operation::Restore(of(chance, cast.deleted)?),
-        52..62 => Operation::Join { group: of(chance, cast.groups)?, member: of(chance, cast.staff)? },
-        62..69 => Operation::Leave { group: of(chance, cast.groups)?, member: of(chance, cast.staff)? },
-        69..77 => {
+        52..62 => Operation::Join { group: of(chance, cast.groups)?, member: of(chance, cast.present)? },
+        62..69 => Operation::Leave { group: of(chance, cast.groups)?, member: of(chance, cast.present)? },
+        69..73 => {
             let (from, to) = (of(chance, cast.groups)?, of(chance, cast.groups)?);
-            Operation::Move { person: of(chance, cast.staff)?, from, to }
+            Operation::Move { person: of(chance, cast.present)?, from, to }
+        }
+        // M7: to the other kind, and back.
+        73..75 => {
+            Operation::Move { person: of(chance, cast.present)?, from: of(chance, cast.groups)?, to: cast.portal }
+        }
+        75..77 => {
+            Operation::Move { person: of(chance, cast.clients)?, from: cast.portal, to: of(chance, cast.groups)? }
         }
         77..79 => Operation::Join { group: of(chance, cast.groups)?, member: of(chance, cast.groups)? },
         79..82 => Operation::Leave { group: of(chance, cast.groups)?, member: of(chance, cast.groups)? },
         82..83 => Operation::DeleteGroup(of(chance, cast.groups)?),
         83..86 => Operation::RestoreGroup(of(chance, cast.deleted_groups)?),
-        86..88 => Operation::Join { group: cast.portal, member: of(chance, cast.clients)? },
+        86..88 => Operation::Join { group: cast.portal, member: of(chance, cast.present)? },
         88..90 => Operation::Leave { group: cast.portal, member: of(chance, cast.clients)? },
         90..92 => Operation::Sync,
         92..95 => Operation::LookAt(of(chance, cast.people)?),

@@ -6,12 +6,14 @@ use lockstep_core::rule::Rule;
 use lockstep_tests::model::{ModelRule, ModelRules};
 use uuid::Uuid;
 
-/// Managers before staff, clients beside them; maybe nobody who is suspended.
-pub fn rules(groups: &[Uuid], portal: Uuid, exclude: bool, nested: bool) -> ModelRules {
+/// Managers before staff, clients beside them; maybe nobody who is suspended; maybe staff are contacts too (M7).
+pub fn rules(groups: &[Uuid], portal: Uuid, exclude: bool, nested: bool, lent_out: bool) -> ModelRules {
     let employees =
         |group: usize, role, exclude| ModelRule { group: groups[group], kind: Kind::Employee, role, nested, exclude };
     let clients = ModelRule { group: portal, kind: Kind::Contact, role: "Client", nested, exclude: false };
-    let mut rules = vec![employees(0, "Manager", false), employees(1, "Technician", false), clients];
+    let staff_kind = if lent_out { Kind::Contact } else { Kind::Employee };
+    let staff = ModelRule { kind: staff_kind, ..employees(1, "Technician", false) };
+    let mut rules = vec![employees(0, "Manager", false), staff, clients];
     if exclude {
         rules.insert(0, employees(3, "", true));
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use lockstep_core::record::Kind;
 use lockstep_core::settings::Settings;
 use lockstep_core::{EventId, ObjectId, RecordId};
 use lockstep_simulator::{LifecycleEvent, NewUser, SimulatorError};
@@ -61,6 +62,8 @@ pub struct Stage {
     numbers: u32,
     /// What was seen at the last check, and when that was.
     pub seen: BTreeMap<Uuid, Seen>,
+    /// The record that each person had last of each kind (M7).
+    pub homes: BTreeMap<(Uuid, Kind), RecordId>,
     pub checked_at: i64,
     pub books: Books,
     /// What happened so far, for whoever has to find out why.
@@ -102,7 +105,7 @@ impl Stage {
         let brake = if play == Play::Everything { Brake::drawn(&mut chance) } else { Brake::off() };
         Self {
             world,
-            rules: rulebook::rules(&groups, portal, chance.percent(40), chance.percent(80)),
+            rules: rulebook::rules(&groups, portal, chance.percent(40), chance.percent(80), false),
             chance,
             chronicle: Chronicle::default(),
             cards: BTreeMap::new(),
@@ -116,6 +119,7 @@ impl Stage {
             taken: Vec::new(),
             numbers: 0,
             seen: BTreeMap::new(),
+            homes: BTreeMap::new(),
             checked_at: 0,
             books: Books::default(),
             trail: Vec::new(),
@@ -126,7 +130,9 @@ impl Stage {
     async fn import(&mut self) {
         let known = if self.chance.percent(40) { 3 } else { 0 };
         let line = |(number, card): (usize, &Card)| {
-            let line = json!({"kind": "employee", "email": card.mail, "display_name": "Somebody", "host_id": number.to_string()});
+            // M8: to the first of them other data refers.
+            let line = json!({"kind": "employee", "email": card.mail, "display_name": "Somebody",
+                "host_id": number.to_string(), "in_use": number == 0});
             line.to_string()
         };
         let staff = self.cards.iter().filter(|(person, _)| !self.clients.contains(person));
@@ -195,11 +201,11 @@ impl Stage {
         let truth = self.chronicle.now().map(|(truth, _)| truth.clone()).unwrap_or_default();
         let by_life = |deleted| truth.iter().filter(move |(_, person)| person.deleted == deleted).map(|(id, _)| *id);
         let (present, deleted): (Vec<Uuid>, Vec<Uuid>) = (by_life(false).collect(), by_life(true).collect());
-        let (clients, staff): (Vec<Uuid>, Vec<Uuid>) = present.iter().partition(|person| self.clients.contains(person));
+        let in_portal = |person: &&Uuid| truth.get(person).is_some_and(|it| it.direct.contains(&self.portal));
+        let clients: Vec<Uuid> = present.iter().filter(in_portal).copied().collect();
         let cast = Cast {
             people: &people,
             present: &present,
-            staff: &staff,
             clients: &clients,
             portal: self.portal,
             deleted: &deleted,
@@ -331,8 +337,8 @@ impl Stage {
     }
 
     async fn change_rules(&mut self) {
-        let (exclude, nested) = (self.chance.percent(40), self.chance.percent(70));
-        self.rules = rulebook::rules(&self.groups, self.portal, exclude, nested);
+        let (exclude, nested, lent_out) = (self.chance.percent(40), self.chance.percent(70), self.chance.percent(25));
+        self.rules = rulebook::rules(&self.groups, self.portal, exclude, nested, lent_out);
         if self.chance.percent(30) {
             self.rules.rotate_left(1);
         }

@@ -146,6 +146,8 @@ fn facts(record: &RecordView) -> String {
         ("username", or_dash(record.username.as_ref())),
         ("display name", or_dash(record.display_name.as_ref())),
         ("entra id", or_dash(record.entra_id.as_ref())),
+        ("successor", or_dash(record.successor.as_ref())),
+        ("predecessor", or_dash(record.predecessor.as_ref())),
         ("root", record.root.to_string()),
         ("in use", record.in_use.to_string()),
         ("verified", or_dash(record.verified_at.as_ref())),

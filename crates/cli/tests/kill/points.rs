@@ -8,6 +8,8 @@ use std::path::Path;
 pub enum Moment {
     /// One person changes.
     Change,
+    /// Somebody becomes a contact, or an employee again.
+    Kind,
     /// A mapped group is compared.
     Group,
     /// A full sync.
@@ -21,7 +23,7 @@ pub enum Moment {
 }
 
 /// Every point there is.
-pub const POINTS: [(&str, Moment); 28] = [
+pub const POINTS: [(&str, Moment); 29] = [
     ("receiver.before_publish", Moment::Change),
     ("queue.before_commit", Moment::Change),
     ("queue.committed", Moment::Change),
@@ -38,6 +40,7 @@ pub const POINTS: [(&str, Moment); 28] = [
     ("store.before_commit", Moment::Change),
     ("store.committed", Moment::Change),
     ("due.committed", Moment::Change),
+    ("store.archived", Moment::Kind),
     ("group.listed", Moment::Group),
     ("group.compared", Moment::Group),
     ("task.claimed", Moment::Sync),

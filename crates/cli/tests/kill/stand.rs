@@ -42,6 +42,8 @@ pub struct Stand {
     pub simulator: Simulator,
     pub tenant: Tenant,
     group: Uuid,
+    /// Whoever is in it is a contact.
+    portal: Uuid,
     people: Vec<Uuid>,
     /// What the tenant says of each besides access.
     cards: BTreeMap<Uuid, Card>,
@@ -63,6 +65,7 @@ impl Stand {
         let simulator = Simulator::start(SimulatorConfig::default()).await.unwrap();
         let tenant = simulator.tenant();
         let group = tenant.create_group(NewGroup::named("Staff"));
+        let portal = tenant.create_group(NewGroup::named("Portal"));
         let hire = |number| {
             let (name, mail) = (format!("Person Number{number}"), format!("person{number}@contoso.example"));
             let user = tenant.create_user(NewUser { mail: Some(mail.clone()), ..NewUser::named(&name) });
@@ -72,12 +75,12 @@ impl Stand {
         let cards: BTreeMap<Uuid, Card> = (0..PEOPLE).map(hire).collect();
         let people = cards.keys().copied().collect();
         let bench = Workbench::with(&simulator);
-        let stand = Self { simulator, tenant, group, people, cards, bench, changes: 0, subscribed_anew: false };
+        let stand = Self { simulator, tenant, group, portal, people, cards, bench, changes: 0, subscribed_anew: false };
         crate::workbench::blocking(move || {
             stand.bench.write("lockstep.toml", &settings);
             let migrated = stand.bench.run(&["migrate"]);
             assert_eq!(migrated.code, 0, "{}", migrated.stderr);
-            stand.bench.write("rules.toml", &rules(group));
+            stand.bench.write("rules.toml", &rules(group, portal));
             assert_eq!(stand.bench.connect(&stand.tenant).code, 0);
             let applied = stand.bench.run(&["rule", "apply", "contoso", "rules.toml"]);
             assert_eq!(applied.code, 0, "{}", applied.stderr);
@@ -153,6 +156,7 @@ impl Stand {
                     self.tenant.send_lifecycle(subscription, event).unwrap();
                 }
             }
+            Moment::Kind => self.change_kind(),
             Moment::Change | Moment::Delta | Moment::Subscribing => {}
         }
     }
@@ -182,6 +186,27 @@ impl Stand {
             for person in &self.people {
                 self.tenant.add_member(self.group, *person).unwrap();
             }
+        }
+    }
+
+    /// Into the portal, or out of it; each is left alone long enough for two reads to agree.
+    fn change_kind(&mut self) {
+        let person = self.people[self.changes * 5 % PEOPLE];
+        match self.tenant.truth().iter().any(|user| user.id == person && user.groups.contains(&self.portal)) {
+            true => self.tenant.remove_member(self.portal, person).unwrap(),
+            false => self.tenant.add_member(self.portal, person).unwrap(),
+        }
+    }
+
+    /// M7: somebody has an archived record, with a name of its own, beside a live one of the other kind.
+    pub fn kinds_changed(&self) {
+        let records = self.bench.json(&["record", "list", "--limit", "1000"]);
+        let archived = records.as_array().unwrap().iter().filter(|record| record["status"] == "archived");
+        let archived: Vec<&Value> = archived.collect();
+        assert!(!archived.is_empty(), "nobody changed the kind");
+        for record in archived {
+            assert!(record["email"].as_str().unwrap().contains("_Archived"), "{record}");
+            assert!(record["successor"].is_string(), "{record}");
         }
     }
 
@@ -220,14 +245,19 @@ impl Stand {
     pub fn agrees(&self) -> Result<(), String> {
         let records = self.bench.json(&["record", "list", "--limit", "1000"]);
         let mut by_person: BTreeMap<String, &Value> = BTreeMap::new();
-        for record in records.as_array().unwrap() {
+        for record in records.as_array().unwrap().iter().filter(|record| record["status"] != "archived") {
             let person = record["entra_id"].as_str().unwrap_or_default().to_owned();
             assert!(by_person.insert(person, record).is_none(), "G-20: two records of one person");
         }
         for user in self.tenant.truth() {
-            let wanted = if user.enabled && user.groups.contains(&self.group) { "active" } else { "inactive" };
+            let is_contact = user.groups.contains(&self.portal);
+            let is_in = user.enabled && (is_contact || user.groups.contains(&self.group));
+            let wanted = if is_in { "active" } else { "inactive" };
             match by_person.get(&user.id.to_string()) {
-                Some(record) if record["status"] == wanted => self.is_shown(user.id, record)?,
+                // Whoever is out keeps the kind they had.
+                Some(record) if record["status"] == wanted => {
+                    self.is_shown(user.id, record, if is_in { is_contact } else { record["kind"] == "contact" })?;
+                }
                 Some(record) => return Err(format!("{} should be {wanted}: {record}", user.id)),
                 // Whoever was out from the start has none.
                 None if wanted == "inactive" => {}
@@ -238,14 +268,11 @@ impl Stand {
     }
 
     /// The record holds what the rule gives and what the tenant says of the person, whether they are in or out.
-    fn is_shown(&self, person: Uuid, record: &Value) -> Result<(), String> {
+    fn is_shown(&self, person: Uuid, record: &Value, is_contact: bool) -> Result<(), String> {
         let card = &self.cards[&person];
-        let wanted = [
-            ("kind", "employee"),
-            ("role", "Technician"),
-            ("email", card.mail.as_str()),
-            ("display_name", card.name.as_str()),
-        ];
+        let (kind, role) = if is_contact { ("contact", "Client") } else { ("employee", "Technician") };
+        let wanted =
+            [("kind", kind), ("role", role), ("email", card.mail.as_str()), ("display_name", card.name.as_str())];
         match wanted.into_iter().find(|(field, value)| record[*field] != **value) {
             Some((field, value)) => Err(format!("{person}: {field} should be {value}: {record}")),
             None => Ok(()),
@@ -317,9 +344,10 @@ sub_check = "5s"
 "#;
 
 /// The brake has tests of its own; here nobody is held.
-fn rules(group: Uuid) -> String {
+fn rules(group: Uuid, portal: Uuid) -> String {
     format!(
-        "[[rule]]\ngroup = \"{group}\"\norder = 10\nkind = \"employee\"\nrole = \"Technician\"\n\
+        "[[rule]]\ngroup = \"{portal}\"\norder = 5\nkind = \"contact\"\nrole = \"Client\"\n\
+         [[rule]]\ngroup = \"{group}\"\norder = 10\nkind = \"employee\"\nrole = \"Technician\"\n\
          [settings.brake]\nlost_scope_people = 10000\nrevoked_people = 10000\nboth_percent = 10000\n\
          daily_lost_scope_people = 10000\ndaily_revoked_people = 10000\ndaily_both_percent = 10000\nsmall_below = 0\n"
     )

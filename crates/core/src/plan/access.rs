@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use crate::desired::Unknown;
 use crate::mirror::{MirroredUser, ProfileFacet};
 use crate::plan::evidence::{self, Evidence};
-use crate::plan::{Observed, Plan, PlanContext, Step, WaitReason, attributes};
+use crate::plan::{Observed, Plan, PlanContext, Step, WaitReason, attributes, kind_change};
 use crate::record::{Reason, Record, Status};
-use crate::review::{Choice, NewReview, ReviewKind};
 use crate::rule::RuleSet;
 use crate::timestamp::Timestamp;
 
@@ -37,7 +36,8 @@ pub(super) fn bring_in_line(
     if let Some(profile) = user.profile.present() {
         attributes::update(plan, profile, record, observed, cx);
     }
-    if record.status == Status::Inactive {
+    let gives_way = kind_change::follow(plan, observed, rules, cx);
+    if record.status == Status::Inactive && !gives_way {
         out_or_back(plan, user, record, &evidence, kind_fits, cx);
     }
 }
@@ -59,13 +59,12 @@ fn take(plan: &mut Plan, record: &Record, evidence: &Evidence) {
     }
 }
 
-/// Role and permissions follow the winning rule (M6). A record of another kind keeps its own until somebody decides (M7).
+/// Role and permissions follow the winning rule (M6). A record of another kind keeps its own until it is replaced (M7).
 fn set_access(plan: &mut Plan, record: &Record) -> bool {
     let Some(grant) = &plan.desired.grant else {
         return true;
     };
     if grant.kind != record.kind {
-        plan.reviews.push(kind_change(record));
         return false;
     }
     if grant.role != record.role || grant.permissions != record.permissions {
@@ -73,17 +72,6 @@ fn set_access(plan: &mut Plan, record: &Record) -> bool {
         plan.steps.push(Step::SetAccess { role, permissions });
     }
     true
-}
-
-fn kind_change(record: &Record) -> NewReview {
-    NewReview {
-        kind: ReviewKind::KindChange,
-        about: None,
-        candidates: vec![record.id],
-        doubts: BTreeSet::new(),
-        why: "the winning rule gives another kind of record".to_owned(),
-        choices: vec![Choice::ChangeKind, Choice::Keep],
-    }
 }
 
 /// An inactive record: its reasons are amended, or access comes back when none is left.

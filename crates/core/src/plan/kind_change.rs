@@ -1,49 +1,33 @@
 //! From employee to contact and back (M7, M8): the old record is archived and one of the new kind takes its place, in one
 //! step that is either taken as a whole or held as a whole.
-//!
-//! Nothing calls this yet: until the store can take the step, [`super::plan`] asks a person by a review.
 
 use std::collections::BTreeSet;
 
 use crate::brake::CauseClass;
-use crate::desired::{DecisionSettings, Grant, desired};
+use crate::desired::{Desired, Grant};
 use crate::error::ErrorClass;
 use crate::field::FailedField;
 use crate::id::RecordId;
 use crate::matching::Candidate;
-use crate::mirror::{MirroredUser, ProfileFacet};
-use crate::plan::{Changes, NewRecord, Observed, Plan, PlanContext, Step, attributes};
+use crate::mirror::{KindSeen, MirroredUser, ProfileFacet};
+use crate::plan::{Changes, NewRecord, Observed, Plan, PlanContext, Step, WaitReason, attributes};
 use crate::profile::{Profile, address_key};
-use crate::record::{Kind, Reason, Record, Status};
+use crate::record::{Reason, Record, Status};
 use crate::review::NewReview;
 use crate::rule::RuleSet;
 use crate::timestamp::Timestamp;
 
 mod archived_name;
 
-pub use archived_name::{TakenKeys, archived_name, original_name};
+pub use archived_name::{TakenKeys, archived_key, archived_name, original_name};
 
-/// The first of the reads that must agree on another kind. Sits on the directory user, like the other agreements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KindSeen {
-    /// The kind that the winning rule gave.
-    pub kind: Kind,
-    /// When the pair of by-id reads began.
-    pub read_at: Timestamp,
-    /// Rules it was judged by; other rules start anew.
-    pub rules_version: i64,
-}
-
-/// Everything a kind change may look at besides the plan's own context.
-pub struct KindBasis<'a> {
-    /// The person, their live record and whoever has the same address or username.
-    pub observed: Observed<'a>,
+/// What a kind change looks at besides the person's live record. Only whoever waits for the second read needs it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KindBasis {
     /// Archived records of this person.
-    pub former: &'a [Record],
-    /// Keys of all records of the realm that begin with a name of [`names_concerned`].
-    pub taken: &'a TakenKeys,
-    /// The read that the next one must agree with.
-    pub seen: Option<KindSeen>,
+    pub former: Vec<Record>,
+    /// Keys that records of the realm have among the names of [`names_concerned`] and their archived forms.
+    pub taken: TakenKeys,
 }
 
 /// What to do about a person's kind now.
@@ -53,7 +37,7 @@ pub enum KindDecision {
     Keep,
     /// Both facets must be read by id in one task; what was seen is kept.
     ReadBoth,
-    /// This was the first read; a second one must agree.
+    /// A read that must agree with it is still to come.
     Wait {
         /// To be kept.
         seen: KindSeen,
@@ -119,31 +103,60 @@ pub enum Next {
 
 /// Whether this person's record must give way to one of another kind. Two reads of both facets by id, at least
 /// `reenable_agree` (30 s) apart, must agree: a change of kind also gives access, and needs no less than that.
-pub fn decide(basis: &KindBasis<'_>, rules: &RuleSet, cx: &PlanContext<'_>) -> KindDecision {
-    let user = basis.observed.user;
-    let Some(record) = basis.observed.record.filter(|record| !record.root && record.status != Status::Archived) else {
+pub fn decide(observed: &Observed<'_>, desired: &Desired, rules: &RuleSet, cx: &PlanContext<'_>) -> KindDecision {
+    let user = observed.user;
+    let Some(record) = observed.record.filter(|record| !record.root && record.status != Status::Archived) else {
         return KindDecision::Keep;
     };
-    let desired = desired(user, rules, &DecisionSettings { guests: cx.guests });
     let ProfileFacet::Present { profile, read_at, .. } = &user.profile else { return KindDecision::Keep };
     // Whoever should be out leaves by their own record; the kind is looked at again when they come back.
     let wanted_in = desired.reasons.is_empty() && desired.unknown.is_none();
-    let Some(grant) = desired.grant.clone().filter(|_| wanted_in) else {
+    let Some(grant) = desired.grant.as_ref().filter(|grant| wanted_in && grant.kind != record.kind) else {
         return KindDecision::Keep;
     };
-    if grant.kind == record.kind {
-        return KindDecision::Keep;
-    }
     let Some(complete) = user.membership.complete.filter(|_| is_proven(user)) else { return KindDecision::ReadBoth };
     let now = KindSeen { kind: grant.kind, read_at: complete.read_at.min(*read_at), rules_version: rules.version };
-    let first = basis.seen.filter(|seen| (seen.kind, seen.rules_version) == (now.kind, now.rules_version));
+    let first = user.agreements.kind.filter(|seen| (seen.kind, seen.rules_version) == (now.kind, now.rules_version));
     let seen = first.unwrap_or(now);
     let at = seen.read_at + cx.timing.reenable_agree;
-    if now.read_at < at {
-        return KindDecision::Wait { seen, at };
+    match observed.kind_basis {
+        Some(basis) if now.read_at >= at => {
+            let changing = Changing { basis, observed, old: record, profile, grant, cx };
+            KindDecision::Change(Box::new(changing.change(Plan::nothing(desired.clone(), user.agreements))))
+        }
+        // The basis is shown to whoever waits: it is there at the next look.
+        _ => KindDecision::Wait { seen, at: at.max(cx.now) },
     }
-    let changing = Changing { basis, old: record, profile, grant: &grant, cx };
-    KindDecision::Change(Box::new(changing.change(Plan::nothing(desired, user.agreements))))
+}
+
+/// Puts the decision on the plan. True: the record gives way, and nothing else is to be done about its access.
+pub(super) fn follow(plan: &mut Plan, observed: &Observed<'_>, rules: &RuleSet, cx: &PlanContext<'_>) -> bool {
+    let user = observed.user;
+    match decide(observed, &plan.desired, rules, cx) {
+        KindDecision::Keep => plan.agreements.kind = None,
+        KindDecision::ReadBoth => ask_for_both(plan, user, cx),
+        KindDecision::Wait { seen, at } => {
+            plan.agreements.kind = Some(seen);
+            plan.look_again(at, WaitReason::KindAgree);
+        }
+        // What was seen is kept: whoever is held by the brake changes by the next read once they are let go.
+        KindDecision::Change(change) => {
+            plan.agreements.regain_at = None;
+            plan.take_on(change);
+            return true;
+        }
+    }
+    false
+}
+
+/// Reading at once is of no use before the second read is due, nor if a listing came in between two reads just made.
+fn ask_for_both(plan: &mut Plan, user: &MirroredUser, cx: &PlanContext<'_>) {
+    let agree_at = plan.agreements.kind.map(|first| first.read_at + cx.timing.reenable_agree);
+    let in_vain = (user.fresh.profile && user.fresh.membership).then_some(cx.now + cx.timing.coalesce);
+    match agree_at.max(in_vain).filter(|at| *at > cx.now) {
+        Some(at) => plan.look_again(at, WaitReason::KindAgree),
+        None => plan.needs_both_facets(user, cx),
+    }
 }
 
 /// Both facets were read by id in this task, and no listing has shown anything since.
@@ -154,7 +167,8 @@ fn is_proven(user: &MirroredUser) -> bool {
 }
 
 struct Changing<'a> {
-    basis: &'a KindBasis<'a>,
+    basis: &'a KindBasis,
+    observed: &'a Observed<'a>,
     old: &'a Record,
     profile: &'a Profile,
     grant: &'a Grant,
@@ -192,8 +206,11 @@ impl Changing<'_> {
 
     fn create(&self, plan: &mut Plan) -> Next {
         let others = self.others(&[self.old.id]);
-        let observed = Observed { candidates: &others, ..self.basis.observed };
-        let attributes = attributes::initial(plan, self.profile, self.grant.kind, &observed, self.cx);
+        let observed = Observed { candidates: &others, ..*self.observed };
+        let mut attributes = attributes::initial(plan, self.profile, self.grant.kind, &observed, self.cx);
+        // A blank, unusable or contested name: the person goes on under the one they have.
+        attributes.username.get_or_insert_with(|| self.old.username.clone());
+        attributes.email.get_or_insert_with(|| self.old.email.clone());
         let (kind, role, permissions) = (self.grant.kind, self.grant.role.clone(), self.grant.permissions.clone());
         let sessions_valid_from = self.profile.sessions_valid_from;
         let record = NewRecord { kind, role, permissions, attributes, sessions_valid_from };
@@ -215,7 +232,7 @@ impl Changing<'_> {
 
     fn bring_back(&self, plan: &mut Plan, former: &Record) -> Next {
         let others = self.others(&[self.old.id, former.id]);
-        let observed = Observed { candidates: &others, ..self.basis.observed };
+        let observed = Observed { candidates: &others, ..*self.observed };
         attributes::update(plan, self.profile, former, &observed, self.cx);
         let update = plan.steps.drain(..).find_map(|step| match step {
             Step::Update(changes) => Some(changes),
@@ -245,7 +262,7 @@ impl Changing<'_> {
 
     /// The records that may stand in the way: not those of this change.
     fn others(&self, own: &[RecordId]) -> Vec<Candidate> {
-        let candidates = self.basis.observed.candidates.iter();
+        let candidates = self.observed.candidates.iter();
         candidates.filter(|candidate| !own.contains(&candidate.id)).cloned().collect()
     }
 }

@@ -4,7 +4,6 @@ use lockstep_core::desired::Unknown;
 use lockstep_core::mirror::Source;
 use lockstep_core::plan::{Step, Wait, WaitReason};
 use lockstep_core::record::{Kind, Reason, Status};
-use lockstep_core::review::ReviewKind;
 use lockstep_core::rule::{Rule, RuleSet};
 use serde_json::json;
 
@@ -369,18 +368,42 @@ fn g24_root_is_touched_by_nothing() {
 }
 
 #[test]
-fn m7_another_kind_is_a_review_and_changes_no_access() {
+fn m7_another_kind_waits_for_a_second_read_and_changes_no_access_meanwhile() {
     let mut world = World::with_staff_ada();
     world.reads(json!({"jobTitle": "Client"}), &[CLIENTS]);
     let plan = world.settles();
-    assert_eq!(plan.reviews.iter().map(|review| review.kind).collect::<Vec<_>>(), [ReviewKind::KindChange]);
+    assert_eq!(plan.reviews, [], "nobody is asked");
+    assert_eq!(plan.wait.map(|wait| wait.reason), Some(WaitReason::KindAgree));
     assert!(matches!(plan.steps[..], [Step::Update(_)]), "attributes go on: {:?}", plan.steps);
 
     world.inactive_for(&[Reason::UpstreamDisabled]);
     world.reads(json!({"jobTitle": "Client"}), &[CLIENTS]);
-    let plan = world.settles();
-    assert_eq!(plan.steps, [], "the old kind's access does not come back");
-    assert_eq!(plan.reviews.len(), 1);
+    assert_eq!(world.settles().steps, [], "the old kind's access does not come back");
+    world.pass(30);
+    world.reads(json!({"jobTitle": "Client"}), &[CLIENTS]);
+    assert!(matches!(world.settles().steps[..], [Step::ChangeKind(_)]));
+    assert_eq!((world.record().kind, world.is_active()), (Kind::Contact, true), "as the other kind they come back");
+}
+
+#[test]
+fn m7_a_change_waits_for_its_basis_and_asks_for_both_facets_where_one_was_read() {
+    let mut world = World::with_staff_ada();
+    world.reads(json!({}), &[CLIENTS]);
+    world.settles();
+    world.pass(10);
+    world.reads_groups(&[CLIENTS]);
+    let wait = world.settles().wait.expect("the second read is still to come");
+    assert_eq!((wait.reason, wait.at.since(world.now).as_secs()), (WaitReason::KindAgree, 20));
+    world.pass(60);
+    world.reads_profile(json!({}));
+    assert_eq!(world.settles().wait.map(|wait| wait.reason), Some(WaitReason::NeedsBothFacets));
+    world.reads(json!({}), &[CLIENTS]);
+    let unknown = world.observed(|observed| {
+        let observed = lockstep_core::plan::Observed { kind_basis: None, ..*observed };
+        lockstep_core::plan::plan(&observed, &world.rules, &world.context())
+    });
+    assert!(unknown.steps.is_empty() && unknown.wait.is_some(), "{unknown:?}");
+    assert!(matches!(world.settles().steps[..], [Step::ChangeKind(_)]));
 }
 
 #[test]

@@ -6,7 +6,8 @@ use lockstep_core::desired::{DecisionSettings, desired};
 use lockstep_core::mirror::{
     Fresh, MembershipRead, MirroredUser, PersonRead, ProfileFacet, ProfileFound, ProfileRead, Source,
 };
-use lockstep_core::plan::{Plan, Step, WaitReason};
+use lockstep_core::plan::kind_change::Next;
+use lockstep_core::plan::{Changes, Plan, Step, WaitReason};
 use lockstep_core::record::{Kind, Reason, Status};
 use lockstep_core::rule::{Rule, RuleSet};
 use lockstep_core::{Ticket, Timestamp};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use crate::reference::{Evidence, may_be_in, winner};
 use crate::world::*;
 
-const GROUPS: [u128; 3] = [STAFF, ADMINS, BANNED];
+const GROUPS: [u128; 4] = [STAFF, ADMINS, BANNED, CLIENTS];
 
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
     let row = (0_i64..3, prop::option::of(0_i64..3), prop::bool::weighted(0.15));
@@ -179,9 +180,22 @@ fn life() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..25)
 }
 
+/// What the steps do to access, without the attributes.
 fn access_steps(plan: &Plan) -> Vec<Step> {
     let is_access = |step: &&Step| !matches!(step, Step::Update(_) | Step::Create(_) | Step::Link { .. });
-    plan.steps.iter().filter(is_access).cloned().collect()
+    plan.steps.iter().filter(is_access).cloned().map(without_attributes).collect()
+}
+
+fn without_attributes(mut step: Step) -> Step {
+    if let Step::ChangeKind(change) = &mut step {
+        (change.archive.username, change.archive.email) = (None, None);
+        (change.failed, change.reviews) = (Vec::new(), Vec::new());
+        match &mut change.next {
+            Next::Create { record, .. } => record.attributes = Changes::default(),
+            Next::BringBack { attributes, .. } => *attributes = Changes::default(),
+        }
+    }
+    step
 }
 
 struct Life {
@@ -246,6 +260,11 @@ impl Life {
                     let profile = user.profile.present().expect("nobody is created without a profile");
                     assert!(may_be_in(profile, world.guests), "a removal creates nothing");
                 }
+                Step::ChangeKind(change) => {
+                    assert!(user.fresh.profile && user.fresh.membership, "M7: by both facets alone: {change:?}");
+                    let profile = user.profile.present().expect("nobody changes without a profile");
+                    assert!(may_be_in(profile, world.guests) && plan.desired.grant.is_some());
+                }
                 Step::Link { .. } | Step::Update(_) | Step::SetAccess { .. } | Step::NoteSessions { .. } => {}
                 Step::Rehire { .. } | Step::Unlink { .. } | Step::ReleaseAddress { .. } => {
                     panic!("nobody answered anything")
@@ -300,6 +319,8 @@ proptest! {
         if is_in {
             let role = format!("role-{:x}", granted.expect("in").0.as_u128());
             prop_assert_eq!(ada.world.record().role.clone(), Some(role));
+            let kind = ada.world.rules.lookup(granted.expect("in")).map(|rule| rule.kind);
+            prop_assert_eq!(Some(ada.world.record().kind), kind);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lockstep_core::field::FieldMap;
 use lockstep_core::matching::{AddressOwners, Candidate};
 use lockstep_core::mirror::{MembershipRead, Merged, MirroredUser, PersonRead, ProfileFound, ProfileRead, Source};
+use lockstep_core::plan::kind_change::{KindBasis, KindChange, Next, TakenKeys};
 use lockstep_core::plan::{Changes, Observed, Plan, PlanContext, Step, plan};
 use lockstep_core::profile::{Profile, address_key};
 use lockstep_core::record::{Kind, Reason, Record, Status};
@@ -87,6 +88,9 @@ pub struct World {
     ticket: i64,
     pub user: MirroredUser,
     pub record: Option<Record>,
+    /// Archived records of the person.
+    pub former: Vec<Record>,
+    next_id: u128,
     pub others: Vec<Candidate>,
     pub owners: Option<AddressOwners>,
     pub answers: Vec<Answer>,
@@ -109,6 +113,8 @@ impl World {
             ticket: 0,
             user: MirroredUser::unknown(ada()),
             record: None,
+            former: Vec::new(),
+            next_id: 100,
             others: Vec::new(),
             owners: None,
             answers: Vec::new(),
@@ -188,15 +194,36 @@ impl World {
     }
 
     pub fn plan(&self) -> Plan {
-        let observed = Observed {
+        self.observed(|observed| plan(observed, &self.rules, &self.context()))
+    }
+
+    pub fn observed<T>(&self, see: impl FnOnce(&Observed<'_>) -> T) -> T {
+        let basis = KindBasis { former: self.former.clone(), taken: self.taken() };
+        see(&Observed {
             user: &self.user,
             record: self.record.as_ref(),
             candidates: &self.others,
             address_owners: self.owners.as_ref(),
             answers: &self.answers,
             confirmed: self.confirmed,
-        };
-        plan(&observed, &self.rules, &self.context())
+            kind_basis: Some(&basis),
+        })
+    }
+
+    fn taken(&self) -> TakenKeys {
+        let records = || self.record.iter().chain(&self.former);
+        let others = || self.others.iter();
+        let key = |name: &Option<String>| name.as_deref().map(address_key);
+        TakenKeys {
+            usernames: records()
+                .filter_map(|r| key(&r.username))
+                .chain(others().filter_map(|o| o.username_key.clone()))
+                .collect(),
+            emails: records()
+                .filter_map(|r| key(&r.email))
+                .chain(others().filter_map(|o| o.email_key.clone()))
+                .collect(),
+        }
     }
 
     pub fn context(&self) -> PlanContext<'_> {
@@ -268,10 +295,15 @@ impl World {
             self.record = Some(linked);
             return;
         }
+        if let Step::ChangeKind(change) = step {
+            return self.changes_kind(change);
+        }
         let now = self.now;
         let record = self.record.as_mut().expect("a record to change");
         match step {
-            Step::Create(_) | Step::Link { .. } | Step::Rehire { .. } => unreachable!("done above"),
+            Step::Create(_) | Step::Link { .. } | Step::Rehire { .. } | Step::ChangeKind(_) => {
+                unreachable!("done above")
+            }
             Step::Unlink { .. } | Step::ReleaseAddress { .. } => unreachable!("done above"),
             Step::Update(changes) => write(record, changes),
             Step::NoteSessions { valid_from, .. } => record.sessions_valid_from = Some(*valid_from),
@@ -320,6 +352,53 @@ impl World {
         let plan = self.plan();
         let [review] = &plan.reviews[..] else { panic!("{:?}", plan.reviews) };
         self.answered(review, choice, None);
+    }
+
+    /// As the transaction would.
+    fn changes_kind(&mut self, change: &KindChange) {
+        let mut old = self.record.take().expect("a live record");
+        let by_hand = old.reasons.contains(&Reason::ByHand);
+        assert_eq!(change.archive.record, old.id);
+        assert_eq!(change.brake.is_some(), old.status == Status::Active, "D6: who loses access counts");
+        (old.username, old.email) = (change.archive.username.clone(), change.archive.email.clone());
+        (old.reasons, old.status) = (change.archive.reasons.clone(), Status::Archived);
+        old.inactive_since = Some(self.now);
+        let (mut next, role, permissions, attributes, reasons) = match &change.next {
+            Next::Create { record, reasons } => {
+                let mut next = blank_record(record.kind);
+                next.id = record_id(self.next_id);
+                self.next_id += 1;
+                (next, &record.role, &record.permissions, &record.attributes, reasons)
+            }
+            Next::BringBack { record, role, permissions, attributes, reasons } => {
+                let place = self.former.iter().position(|former| former.id == *record).expect("one of this person's");
+                let next = self.former.remove(place);
+                assert!(!next.in_use, "M8: what is in use keeps its archived name");
+                (next, role, permissions, attributes, reasons)
+            }
+        };
+        write(&mut next, attributes);
+        (next.role, next.permissions) = (role.clone(), permissions.clone());
+        next.reasons.clone_from(reasons);
+        next.status = if reasons.is_empty() { Status::Active } else { Status::Inactive };
+        next.inactive_since = None;
+        assert_eq!(next.reasons.contains(&Reason::ByHand), by_hand, "by_hand is carried over");
+        assert_ne!(next.kind, old.kind);
+        self.former.push(old);
+        self.record = Some(next);
+        self.holds_together();
+    }
+
+    /// G-20, M8: one live login at most, no name twice.
+    pub fn holds_together(&self) {
+        assert!(self.former.iter().all(|record| record.status == Status::Archived && !record.reasons.is_empty()));
+        let records = || self.record.iter().chain(&self.former);
+        for name in [|record: &Record| record.username.clone(), |record: &Record| record.email.clone()] {
+            let names: Vec<String> = records().filter_map(name).map(|name| address_key(&name)).collect();
+            assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+        }
+        let ids: BTreeSet<RecordId> = records().map(|record| record.id).collect();
+        assert_eq!(ids.len(), records().count());
     }
 
     pub fn is_active(&self) -> bool {

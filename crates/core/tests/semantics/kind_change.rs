@@ -1,4 +1,4 @@
-//! Kind change (M7, M8). Core's share; nothing carries it out yet.
+//! Kind change (M7, M8). Core's share; what the store makes of it is tested there.
 
 use lockstep_core::plan::kind_change::{KindDecision, Next, RecordProtected, may_rename_or_delete};
 use lockstep_core::record::{Kind, Reason, Status};
@@ -22,7 +22,7 @@ sentences! {
     archived: "the old record is archived (`_Archived` appended to username and e-mail address, access off, sessions ended), a record of the new kind is created and linked" => {
         let mut home = Household::of_staff_ada();
         let change = home.changes_to(json!({}), &[CLIENTS]);
-        let old = &home.former[0];
+        let old = &home.world.former[0];
         assert_eq!((old.username.as_deref(), old.email.as_deref()), (Some("Ada_Archived"), Some("Ada@fabrikam.example_Archived")));
         assert_eq!(old.status, Status::Archived);
         assert!(old.reasons.contains(&Reason::KindChanged));
@@ -45,8 +45,8 @@ sentences! {
         assert_eq!(may_rename_or_delete(home.world.record()), Ok(()), "it is not archived");
         let id = home.world.record().id;
         home.changes_to(json!({}), &[CLIENTS]);
-        assert_eq!((home.former[0].id, home.former[0].username.as_deref()), (id, Some("Ada_Archived")));
-        assert_eq!(may_rename_or_delete(&home.former[0]), Err(RecordProtected::InUse { record: id }));
+        assert_eq!((home.world.former[0].id, home.world.former[0].username.as_deref()), (id, Some("Ada_Archived")));
+        assert_eq!(may_rename_or_delete(&home.world.former[0]), Err(RecordProtected::InUse { record: id }));
     }
 
     way_back: "Returning to a former kind brings that person's archived record back (unless it is in use: then a new one); a second archive of the same name gets a number." => {
@@ -54,7 +54,7 @@ sentences! {
             let mut home = Household::of_staff_ada();
             let id = home.world.record().id;
             home.changes_to(json!({}), &[CLIENTS]);
-            home.former[0].in_use = in_use;
+            home.world.former[0].in_use = in_use;
             home.changes_to(json!({}), &[STAFF]);
             assert_eq!(home.world.record().id == id, !in_use);
             let change = home.changes_to(json!({}), &[CLIENTS]);

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::brake::{CauseClass, HoldAnswer, Judgement};
+use lockstep_core::plan::kind_change::{KindChange, Next};
 use lockstep_core::plan::{Changes, NewRecord, Step};
 use lockstep_core::record::{Reason, Record, Status};
 use lockstep_core::{ObjectId, RecordId, Timestamp};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::apply::Decided;
+use crate::apply::{Decided, Effect};
 use crate::connection::Connection;
 use crate::session::SessionEnd;
 
@@ -20,6 +21,8 @@ pub(crate) struct Change<'a> {
     pub(crate) before: Option<Record>,
     /// `None`: there is no record and none is made.
     pub(crate) after: Option<Record>,
+    /// The live record that gives way to `after` (M7).
+    pub(crate) archived: Option<Archived>,
     /// The removal that the brake keeps back.
     pub(crate) hold: Option<Held>,
     /// Microsoft ended this person's sign-ins (D5).
@@ -38,6 +41,12 @@ pub(crate) struct Beside {
     pub(crate) former: BTreeMap<RecordId, Record>,
 }
 
+/// A record that is archived.
+pub(crate) struct Archived {
+    pub(crate) before: Record,
+    pub(crate) after: Record,
+}
+
 /// A removal kept back.
 pub(crate) struct Held {
     pub(crate) class: CauseClass,
@@ -54,7 +63,7 @@ enum Removal {
 }
 
 impl<'a> Change<'a> {
-    /// `None`: a record to link is not free any more.
+    /// `None`: a record to link, or to bring back, is not free any more.
     pub(crate) fn of(
         connection: &Connection,
         decided: &'a Decided<'a>,
@@ -64,8 +73,16 @@ impl<'a> Change<'a> {
     ) -> Option<Self> {
         let own = decided.person.record.clone();
         let exempt = own.as_ref().is_some_and(|own| exempt.contains(&own.id));
-        let mut change =
-            Self { decided, before: own.clone(), after: own, hold: None, kept: false, beside: false, revoked: false };
+        let mut change = Self {
+            decided,
+            before: own.clone(),
+            after: own,
+            archived: None,
+            hold: None,
+            kept: false,
+            beside: false,
+            revoked: false,
+        };
         for step in &decided.plan.steps {
             change.take(step, connection, beside, exempt, now)?;
         }
@@ -112,6 +129,13 @@ impl<'a> Change<'a> {
                     self.revoked |= end;
                 }
             }
+            Step::ChangeKind(change) => match change.brake.map(|class| (class, self.removal(class, exempt))) {
+                None | Some((_, Removal::Made)) => self.change_kind(change, connection, now)?,
+                Some((class, Removal::Held(limit))) => {
+                    self.hold = Some(Held { class, reasons: BTreeSet::from([Reason::KindChanged]), limit });
+                }
+                Some((_, Removal::Kept)) => self.kept = true,
+            },
             Step::Update(changes) => {
                 if let Some(after) = &mut self.after {
                     write_attributes(after, changes);
@@ -133,9 +157,69 @@ impl<'a> Change<'a> {
         self.after = Some(Record { connection, entra_id, sessions_valid_from, ..record.clone() });
     }
 
-    /// Whoever is signed in as this record is out by this change.
-    pub(crate) fn session_end(&self) -> Option<SessionEnd> {
-        SessionEnd::of(self.before.as_ref(), self.after.as_ref()?, self.revoked)
+    /// Whoever is signed in as one of [`Change::records`] is out by this change.
+    pub(crate) fn session_end(&self, before: Option<&Record>, after: &Record) -> Option<SessionEnd> {
+        SessionEnd::of(before, after, self.revoked)
+    }
+
+    /// Both halves. What the steps before wrote was for the case that this one is held.
+    fn change_kind(&mut self, change: &KindChange, connection: &Connection, now: Timestamp) -> Option<()> {
+        let person = self.decided.person;
+        let own = person.record.as_ref().filter(|own| own.id == change.archive.record && !own.root)?;
+        let archive = &change.archive;
+        let archived = Record {
+            status: Status::Archived,
+            reasons: archive.reasons.clone(),
+            username: archive.username.clone(),
+            email: archive.email.clone(),
+            inactive_since: Some(now),
+            ..own.clone()
+        };
+        let (before, next, reasons) = match &change.next {
+            Next::Create { record, reasons } => (None, created(record, connection, person.user.id), reasons),
+            Next::BringBack { record, role, permissions, attributes, reasons } => {
+                let former = person.kind_basis.as_ref()?.former.iter().find(|former| former.id == *record)?;
+                let mut next = Record { role: role.clone(), permissions: permissions.clone(), ..former.clone() };
+                write_attributes(&mut next, attributes);
+                (Some(former.clone()), next, reasons)
+            }
+        };
+        let status = if reasons.is_empty() { Status::Active } else { Status::Inactive };
+        let inactive_since = (status == Status::Inactive).then(|| own.inactive_since.unwrap_or(now));
+        let sessions_valid_from = next.sessions_valid_from.max(own.sessions_valid_from);
+        let (reasons, by_hand_lifted) = (reasons.clone(), false);
+        self.before = before;
+        self.after = Some(Record { status, reasons, inactive_since, sessions_valid_from, by_hand_lifted, ..next });
+        self.archived = Some(Archived { before: own.clone(), after: archived });
+        Some(())
+    }
+
+    /// A change of kind is taken as a whole or not at all.
+    pub(crate) fn leave_kind(&mut self) -> bool {
+        let Some(Archived { before, .. }) = self.archived.take() else { return false };
+        (self.before, self.after) = (Some(before.clone()), Some(before));
+        true
+    }
+
+    /// Every record concerned, before and after; one that is archived comes first.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Option<&Record>, &Record)> {
+        let archived = self.archived.iter().map(|archived| (Some(&archived.before), &archived.after));
+        archived.chain(self.after.iter().map(|after| (self.before.as_ref(), after)))
+    }
+
+    /// The record, as it is now, whose access ends here.
+    pub(crate) fn removed(&self) -> Option<&Record> {
+        self.effect().filter(|effect| matches!(effect, Effect::Deactivated | Effect::KindChanged))?;
+        self.records()
+            .find(|(before, after)| {
+                before.is_some_and(|before| before.status == Status::Active) && after.status != Status::Active
+            })
+            .map(|(_, after)| after)
+    }
+
+    /// The person's live record as it was stored.
+    pub(crate) fn own(&self) -> Option<&Record> {
+        self.archived.as_ref().map(|archived| &archived.before).or(self.before.as_ref())
     }
 
     /// Time and attribute changes let nobody out of a hold, whoever judged without looking at it.
@@ -189,8 +273,10 @@ pub(crate) fn release_addresses<'a>(
             if holder.root || holder.status == Status::Archived || !reached {
                 return None;
             }
-            let own = changes.iter_mut().find(|change| change.before.as_ref().map(|it| it.id) == Some(*record));
+            let own = changes.iter_mut().find(|change| change.own().map(|it| it.id) == Some(*record));
             match own {
+                // It loses the address with its name.
+                Some(Change { archived: Some(_), .. }) => {}
                 Some(Change { after: Some(after), .. }) if after.email == holder.email => after.email = None,
                 Some(_) => {}
                 None => {
@@ -200,6 +286,7 @@ pub(crate) fn release_addresses<'a>(
                         decided: one,
                         before,
                         after,
+                        archived: None,
                         hold: None,
                         kept: false,
                         beside: true,

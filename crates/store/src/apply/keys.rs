@@ -14,7 +14,8 @@ use crate::record::{KeyColumn, Reader};
 
 impl Tx {
     /// Gives each contested key to whoever keeps it, else to the first in the batch. The others keep the value they had,
-    /// a record that would be created without its address is not created; their access is decided all the same (G-11).
+    /// a record that would be created without its address is not created; their access is decided all the same (G-11). A
+    /// change of kind is taken as a whole or not at all.
     /// Gives the places of those who must be looked at again.
     pub(crate) async fn settle_keys(
         &mut self,
@@ -23,7 +24,8 @@ impl Tx {
     ) -> Result<Vec<usize>, StoreError> {
         let mut contested = BTreeSet::new();
         for column in [KeyColumn::Email, KeyColumn::Username] {
-            let wanted: BTreeSet<String> = changes.iter().filter_map(|change| gained(change, column)).collect();
+            let wanted = changes.iter().flat_map(|change| gained(change, column)).map(|(_, key)| key);
+            let wanted: BTreeSet<String> = wanted.collect();
             let wanted: Vec<String> = wanted.into_iter().collect();
             let holders = Reader::Tx(self).holders(connection, column, &wanted).await?;
             let owners: BTreeMap<String, RecordId> =
@@ -46,22 +48,19 @@ impl Tx {
 
 /// Places of those who want a key that somebody else has and keeps, or that an earlier one in the batch wants too.
 fn losers(changes: &[Change<'_>], column: KeyColumn, holders: &BTreeMap<String, RecordId>) -> Vec<usize> {
-    let released: BTreeSet<RecordId> =
-        changes.iter().filter(|change| releases(change, column)).filter_map(id_of).collect();
+    let released: BTreeSet<RecordId> = changes.iter().flat_map(|change| released(change, column)).collect();
     let mut given: BTreeSet<String> = BTreeSet::new();
     let mut lost = Vec::new();
     for (place, change) in changes.iter().enumerate() {
-        let Some(key) = gained(change, column) else { continue };
-        let held = holders.get(&key).is_some_and(|holder| Some(*holder) != id_of(change) && !released.contains(holder));
-        if held || !given.insert(key) {
+        let loses = gained(change, column).any(|(record, key)| {
+            let held = holders.get(&key).is_some_and(|holder| *holder != record && !released.contains(holder));
+            held || !given.insert(key)
+        });
+        if loses {
             lost.push(place);
         }
     }
     lost
-}
-
-fn id_of(change: &Change<'_>) -> Option<RecordId> {
-    change.before.as_ref().map(|record| record.id)
 }
 
 fn key_of(record: &Record, column: KeyColumn) -> Option<String> {
@@ -71,20 +70,27 @@ fn key_of(record: &Record, column: KeyColumn) -> Option<String> {
     }
 }
 
-/// The key this record would have and has not.
-fn gained(change: &Change<'_>, column: KeyColumn) -> Option<String> {
-    let key = key_of(change.after.as_ref()?, column)?;
-    let had = change.before.as_ref().and_then(|before| key_of(before, column));
-    (had.as_ref() != Some(&key)).then_some(key)
+/// The keys that records would have and have not.
+fn gained(change: &Change<'_>, column: KeyColumn) -> impl Iterator<Item = (RecordId, String)> {
+    change.records().filter_map(move |(before, after)| {
+        let key = key_of(after, column)?;
+        let had = before.and_then(|before| key_of(before, column));
+        (had.as_ref() != Some(&key)).then_some((after.id, key))
+    })
 }
 
-/// The record has a key now and will not have it afterwards.
-pub(crate) fn releases(change: &Change<'_>, column: KeyColumn) -> bool {
-    let had = change.before.as_ref().and_then(|before| key_of(before, column));
-    had.is_some() && change.after.as_ref().is_some_and(|after| key_of(after, column) != had)
+/// The records that have a key now and will not have it afterwards.
+pub(crate) fn released(change: &Change<'_>, column: KeyColumn) -> impl Iterator<Item = RecordId> {
+    change.records().filter_map(move |(before, after)| {
+        let had = key_of(before?, column);
+        (had.is_some() && key_of(after, column) != had).then_some(after.id)
+    })
 }
 
 fn give_up(change: &mut Change<'_>, column: KeyColumn) {
+    if change.leave_kind() {
+        return;
+    }
     if let (Some(before), Some(after)) = (&change.before, &mut change.after) {
         // What is not overwritten is still a local edit (Y4).
         let edit = before.edits.get_key_value(column.field());

@@ -29,19 +29,21 @@ impl Tx {
         let mut history = Vec::new();
         let mut audit = Vec::new();
         for change in changes {
-            let (Some(effect), Some(after)) = (change.effect(), &change.after) else { continue };
-            let fields = differences(change.before.as_ref(), after);
-            if fields.is_empty() {
-                continue;
+            let Some(effect) = change.effect() else { continue };
+            for (before, after) in change.records() {
+                let fields = differences(before, after);
+                if fields.is_empty() {
+                    continue;
+                }
+                let sessions_only = fields.iter().all(|field| field["field"] == SESSIONS);
+                if change.session_end(before, after).is_some_and(SessionEnd::is_revoked) {
+                    audit.push(audit_entry(connection, change, "sessions.end", after, &fields));
+                }
+                if !sessions_only {
+                    audit.push(audit_entry(connection, change, effect.action(), after, &fields));
+                }
+                history.push(history_row(connection, change, after.id, fields, now));
             }
-            let sessions_only = fields.iter().all(|field| field["field"] == SESSIONS);
-            if change.session_end().is_some_and(SessionEnd::is_revoked) {
-                audit.push(audit_entry(connection, change, "sessions.end", after, &fields));
-            }
-            if !sessions_only {
-                audit.push(audit_entry(connection, change, effect.action(), after, &fields));
-            }
-            history.push(history_row(connection, change, after.id, fields, now));
         }
         for chunk in history.chunks(ROWS_PER_STATEMENT) {
             self.run(sql(INSERT).rows(chunk.iter().cloned())).await?;
@@ -80,20 +82,28 @@ fn audit_entry(
     fields: &[Value],
 ) -> AuditEntry {
     let names: Vec<&Value> = fields.iter().map(|field| &field["field"]).collect();
+    let mut detail = json!({
+        "entra_id": after.entra_id,
+        "ticket": change.decided.ticket,
+        "trigger": change.decided.trigger.as_str(),
+        "rules_version": change.decided.rules_version,
+        "changed": names,
+        "reasons": after.reasons,
+    });
+    if let (Some(archived), Some(next)) = (&change.archived, &change.after) {
+        let (what, other) = match after.id == next.id {
+            true => ("predecessor", archived.after.id),
+            false => ("successor", next.id),
+        };
+        detail[what] = json!(other);
+    }
     AuditEntry {
         connection: Some(connection.id),
         actor: Actor::Sync,
         action,
         object_kind: "record",
         object_id: after.id.to_string(),
-        detail: json!({
-            "entra_id": after.entra_id,
-            "ticket": change.decided.ticket,
-            "trigger": change.decided.trigger.as_str(),
-            "rules_version": change.decided.rules_version,
-            "changed": names,
-            "reasons": after.reasons,
-        }),
+        detail,
     }
 }
 

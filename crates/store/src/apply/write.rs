@@ -9,8 +9,8 @@ use lockstep_core::record::{Record, Status};
 use lockstep_core::{ConnectionId, RecordId, Timestamp};
 
 use crate::apply::change::Change;
-use crate::apply::keys::releases;
-use crate::apply::{Decided, Effect, confirms};
+use crate::apply::keys::released;
+use crate::apply::{Decided, confirms};
 use crate::connection::Connection;
 use crate::db::Tx;
 use crate::error::StoreError;
@@ -43,9 +43,12 @@ const CONFIRMED_SET: &str = ") UPDATE record SET
 const COUNT: &str = "UPDATE people_count SET active = active + $2, inactive = inactive + $3 WHERE connection_id = $1";
 const REMOVALS: &str = "INSERT INTO removal (id, connection_id, record_id, class, at, exempt) VALUES ";
 const USE_EXEMPTIONS: &str = "DELETE FROM exemption WHERE connection_id = ";
-const DECIDED: &str = "WITH decided (user_id, loss_read_at, loss_rules_version, regain_read_at, version) AS (VALUES ";
+const DECIDED: &str =
+    "WITH decided (user_id, loss_read_at, loss_rules_version, regain_read_at, kind_seen, kind_read_at,
+    kind_rules_version, version) AS (VALUES ";
 const DECIDED_SET: &str = ") UPDATE directory_user SET loss_read_at = decided.loss_read_at,
     loss_rules_version = decided.loss_rules_version, regain_read_at = decided.regain_read_at,
+    kind_seen = decided.kind_seen, kind_read_at = decided.kind_read_at, kind_rules_version = decided.kind_rules_version,
     decided_version = decided.version
     FROM decided WHERE directory_user.user_id = decided.user_id AND directory_user.connection_id = ";
 
@@ -60,22 +63,34 @@ impl Tx {
         // A key is free before somebody else gets it: a swap never meets its own other half.
         self.free_keys(changes, KeyColumn::Email, "UPDATE record SET email_key = NULL WHERE id IN ").await?;
         self.free_keys(changes, KeyColumn::Username, "UPDATE record SET username_key = NULL WHERE id IN ").await?;
-        let created = changes.iter().filter(|change| change.effect() == Some(Effect::Created));
-        let created: Vec<_> = created.filter_map(|change| inserted(change, now)).collect();
+        // Nobody has two live records at any instant (G-20): one is archived before the next is there.
+        let archived = changes.iter().filter_map(|change| change.archived.as_ref());
+        let archived: Vec<_> = archived.map(|archived| updated(&archived.after, now)).collect();
+        if !archived.is_empty() {
+            self.update_records(&archived).await?;
+            tracing::trace!(target: "lockstep::point", "store.archived");
+        }
+        let created: Vec<_> = changes.iter().filter(|it| it.creates()).filter_map(|it| inserted(it, now)).collect();
         for chunk in created.chunks(ROWS_PER_STATEMENT) {
             self.run(sql(INSERT).rows(chunk.iter().cloned())).await?;
         }
-        let changed = changes.iter().filter(|change| !matches!(change.effect(), None | Some(Effect::Created)));
+        let changed = changes.iter().filter(|change| change.effect().is_some() && !change.creates());
         let changed: Vec<_> =
             changed.filter_map(|change| change.after.as_ref()).map(|record| updated(record, now)).collect();
-        for chunk in changed.chunks(ROWS_PER_STATEMENT) {
+        self.update_records(&changed).await?;
+        let people = changes.iter().flat_map(Change::records).map(|(before, after)| (before, Some(after)));
+        self.count_people(connection.id, people).await?;
+        self.confirm_records(changes).await
+    }
+
+    async fn update_records(&mut self, rows: &[Vec<Bind>]) -> Result<(), StoreError> {
+        for chunk in rows.chunks(ROWS_PER_STATEMENT) {
             let update = sql(UPDATE).rows(chunk.iter().cloned()).push(UPDATE_SET).bind(false);
             if self.run(update).await? != chunk.len() as u64 {
                 return Err(StoreError::Conflict { operation: self.name(), why: "a record is gone or became root" });
             }
         }
-        self.count_people(connection.id, changes.iter().map(|it| (it.before.as_ref(), it.after.as_ref()))).await?;
-        self.confirm_records(changes).await
+        Ok(())
     }
 
     async fn free_keys(
@@ -84,8 +99,7 @@ impl Tx {
         column: KeyColumn,
         free: &'static str,
     ) -> Result<(), StoreError> {
-        let released = changes.iter().filter(|change| releases(change, column));
-        let ids: Vec<RecordId> = released.filter_map(|change| change.before.as_ref()).map(|record| record.id).collect();
+        let ids: Vec<RecordId> = changes.iter().flat_map(|change| released(change, column)).collect();
         for chunk in ids.chunks(IDS_PER_STATEMENT) {
             self.run(sql(free).list(chunk.iter().copied())).await?;
         }
@@ -114,7 +128,7 @@ impl Tx {
     /// When Graph last confirmed each record (G-21), and which rule gives it its access.
     async fn confirm_records(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
         // A new record was written with it.
-        let there_before = changes.iter().filter(|change| !change.beside && change.effect() != Some(Effect::Created));
+        let there_before = changes.iter().filter(|change| !change.beside && !change.creates());
         let rows: Vec<Vec<Bind>> = there_before
             .filter_map(|change| {
                 let [verified, rule] = confirmation(change);
@@ -133,7 +147,7 @@ impl Tx {
         connection: &Connection,
         changes: &[Change<'_>],
     ) -> Result<(), StoreError> {
-        let removed: Vec<_> = changes.iter().filter(|change| change.effect() == Some(Effect::Deactivated)).collect();
+        let removed: Vec<_> = changes.iter().filter_map(|change| Some((change, change.removed()?))).collect();
         if removed.is_empty() {
             return Ok(());
         }
@@ -141,9 +155,9 @@ impl Tx {
         let exempt = self.exempt(connection).await?;
         for chunk in removed.chunks(ROWS_PER_STATEMENT) {
             let rows: Vec<Vec<Bind>> =
-                chunk.iter().filter_map(|change| removal_row(change, connection.id, &exempt, now)).collect();
+                chunk.iter().map(|(change, record)| removal_row(change, record, connection.id, &exempt, now)).collect();
             self.run(sql(REMOVALS).rows(rows)).await?;
-            let ids = chunk.iter().filter_map(|change| change.after.as_ref()).map(|record| record.id);
+            let ids = chunk.iter().map(|(_, record)| record.id);
             let used = sql(USE_EXEMPTIONS).value(connection.id).push(" AND record_id IN ").list(ids);
             self.run(used).await?;
         }
@@ -158,7 +172,8 @@ impl Tx {
         decided: &[Decided<'_>],
     ) -> Result<(), StoreError> {
         let stays = |one: &&Decided<'_>| {
-            one.person.confirmed && one.plan.desired.unknown.is_none() && one.plan.desired.reasons.is_empty()
+            let desired = &one.plan.desired;
+            one.person.confirmed && desired.unknown.is_none() && desired.reasons.is_empty() && one.keeps_kind()
         };
         let staying = decided.iter().filter(stays).filter_map(|one| one.person.record.as_ref());
         let ids: Vec<RecordId> = staying.map(|record| record.id).collect();
@@ -183,10 +198,11 @@ impl Tx {
         // One row each: of two decisions about one person the later stands.
         let rows: BTreeMap<_, Vec<Bind>> = differ
             .map(|one| {
-                let Agreements { loss, regain_at } = one.plan.agreements;
-                let (at, version) = (loss.map(|loss| loss.read_at), loss.map(|loss| loss.rules_version));
                 let user = one.person.user.id;
-                (user, vec![user.into(), at.into(), version.into(), regain_at.into(), one.rules_version.into()])
+                let mut row: Vec<Bind> = vec![user.into()];
+                row.extend(agreement_binds(one.plan.agreements));
+                row.push(one.rules_version.into());
+                (user, row)
             })
             .collect();
         let rows: Vec<_> = rows.into_values().collect();
@@ -198,22 +214,34 @@ impl Tx {
     }
 }
 
+fn agreement_binds(agreements: Agreements) -> [Bind; 6] {
+    let Agreements { loss, regain_at, kind } = agreements;
+    [
+        loss.map(|loss| loss.read_at).into(),
+        loss.map(|loss| loss.rules_version).into(),
+        regain_at.into(),
+        kind.map(|seen| kind_word(seen.kind)).into(),
+        kind.map(|seen| seen.read_at).into(),
+        kind.map(|seen| seen.rules_version).into(),
+    ]
+}
+
 fn removal_row(
     change: &Change<'_>,
+    record: &Record,
     connection: ConnectionId,
     exempt: &std::collections::BTreeSet<RecordId>,
     now: Timestamp,
-) -> Option<Vec<Bind>> {
-    let record = change.after.as_ref()?;
+) -> Vec<Bind> {
     let class = lockstep_core::brake::CauseClass::of(&record.reasons);
-    Some(vec![
+    vec![
         uuid::Uuid::now_v7().into(),
         connection.into(),
         record.id.into(),
         crate::brake::class_word(class).into(),
         now.into(),
         (exempt.contains(&record.id) || change.decided.judgement == Judgement::Approved).into(),
-    ])
+    ]
 }
 
 /// One row of [`UPDATE`].

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::matching::{Candidate, CandidateKeys, answered_usernames, candidate_keys};
 use lockstep_core::mirror::{
-    Agreements, CompleteRead, Edge, LossSeen, MembershipFacet, MirroredUser, ProfileFacet, Source,
+    Agreements, CompleteRead, Edge, KindSeen, LossSeen, MembershipFacet, MirroredUser, ProfileFacet, Source,
 };
 use lockstep_core::profile::{Profile, address_key};
 use lockstep_core::record::Record;
@@ -13,7 +13,7 @@ use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp};
 
 use crate::connection::Connection;
 use crate::error::StoreError;
-use crate::record::{KeyColumn, Reader};
+use crate::record::{KeyColumn, Reader, kind_from};
 use crate::sql::{IDS_PER_STATEMENT, Row, sql};
 
 const T: &str = "directory_user";
@@ -42,7 +42,7 @@ impl Reader<'_> {
         for chunk in ids.chunks(IDS_PER_STATEMENT) {
             let query = sql("SELECT user_id, profile_state, profile, profile_source, profile_ticket, profile_read_at, missing_since,
                 in_deleted_items, membership_ticket, membership_read_at, loss_read_at, loss_rules_version, regain_read_at,
-                decided_version FROM directory_user WHERE connection_id = ");
+                kind_seen, kind_read_at, kind_rules_version, decided_version FROM directory_user WHERE connection_id = ");
             let query = query.value(connection).push(" AND user_id IN ").list(chunk.iter().copied());
             let query = self.locked(query, " ORDER BY user_id");
             for row in self.all(query).await? {
@@ -152,9 +152,16 @@ fn complete_from(row: &Row) -> Result<Option<CompleteRead>, StoreError> {
 fn agreements_from(row: &Row) -> Result<Agreements, StoreError> {
     let version: Option<i64> = row.get("loss_rules_version")?;
     let loss = row.maybe_at("loss_read_at")?.zip(version);
+    let kind = match row.get::<Option<String>>("kind_seen")? {
+        Some(word) => Some(kind_from(&word).ok_or_else(|| row.impossible(T, "kind_seen"))?),
+        None => None,
+    };
+    let (read_at, version): (_, Option<i64>) = (row.maybe_at("kind_read_at")?, row.get("kind_rules_version")?);
+    let kind = kind.zip(read_at).zip(version);
     Ok(Agreements {
         loss: loss.map(|(read_at, rules_version)| LossSeen { read_at, rules_version }),
         regain_at: row.maybe_at("regain_read_at")?,
+        kind: kind.map(|((kind, read_at), rules_version)| KindSeen { kind, read_at, rules_version }),
     })
 }
 

@@ -41,8 +41,12 @@ pub struct RecordView {
     pub display_name: Option<String>,
     /// Mapped fields.
     pub fields: Map<String, Value>,
-    /// The linked directory user.
+    /// The linked directory user; of an archived record the one it was linked to.
     pub entra_id: Option<ObjectId>,
+    /// Of an archived record: the person's live one (M7).
+    pub successor: Option<RecordId>,
+    /// Of a live record: the one of this person that was archived last.
+    pub predecessor: Option<RecordId>,
     /// Exempt from everything the directory says (G-24).
     pub root: bool,
     /// Other data refers to it (M8).
@@ -105,7 +109,12 @@ impl Default for RecordFilter<'_> {
 }
 
 const RECORDS: &str = "SELECT r.id, c.name AS connection, r.realm, r.kind, r.status, r.reasons, r.role, r.permissions, \
-     r.email, r.username, r.display_name, r.fields, r.entra_id, r.root, r.in_use, r.verified_at, r.updated_at \
+     r.email, r.username, r.display_name, r.fields, r.entra_id, r.root, r.in_use, r.verified_at, r.updated_at, \
+     CASE WHEN r.status = 'archived' THEN (SELECT l.id FROM record l WHERE l.connection_id = r.connection_id \
+         AND l.entra_id = r.entra_id AND l.status <> 'archived') END AS successor, \
+     CASE WHEN r.status <> 'archived' THEN (SELECT f.id FROM record f WHERE f.connection_id = r.connection_id \
+         AND f.entra_id = r.entra_id AND f.status = 'archived' ORDER BY f.inactive_since DESC, f.id DESC LIMIT 1) \
+         END AS predecessor \
      FROM record r LEFT JOIN connection c ON c.id = r.connection_id WHERE TRUE";
 
 const NEWEST: &str = " ORDER BY r.id DESC";
@@ -129,6 +138,8 @@ impl RecordView {
             display_name: row.get("display_name")?,
             fields: row.json("record", "fields")?,
             entra_id: row.get::<Option<Uuid>>("entra_id")?.map(ObjectId),
+            successor: row.get::<Option<Uuid>>("successor")?.map(RecordId),
+            predecessor: row.get::<Option<Uuid>>("predecessor")?.map(RecordId),
             root: row.get("root")?,
             in_use: row.get("in_use")?,
             verified_at: row.maybe_at("verified_at")?,

@@ -15,6 +15,7 @@ mod delta;
 mod due;
 mod event;
 mod hold;
+mod kind_change;
 mod mirror;
 mod opening;
 mod postgres;

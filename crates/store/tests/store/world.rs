@@ -157,6 +157,17 @@ impl World {
         people: &[MirroredPerson],
         reads: &[PersonRead],
     ) -> Result<Applied, StoreError> {
+        self.decide_as(tx, people, reads, Judgement::Go).await
+    }
+
+    /// The same, with the brake's word on everybody.
+    pub async fn decide_as(
+        &self,
+        tx: &mut Tx,
+        people: &[MirroredPerson],
+        reads: &[PersonRead],
+        judgement: Judgement,
+    ) -> Result<Applied, StoreError> {
         let rules = self.store.rule_set(self.connection.id).await?;
         let seen: Vec<Observed<'_>> = people.iter().map(observed).collect();
         let beside = |place: usize, candidates: &[Candidate]| self.plan_beside(&people[place], candidates, &rules);
@@ -168,7 +179,7 @@ impl World {
             .map(|((person, plan), read)| Decided {
                 person,
                 plan,
-                judgement: Judgement::Go,
+                judgement: judgement.clone(),
                 ticket: read.profile.as_ref().unwrap().ticket,
                 read_at: read.profile.as_ref().unwrap().read_at,
                 trigger: Trigger::Hint,
@@ -289,6 +300,7 @@ fn observed(person: &MirroredPerson) -> Observed<'_> {
         address_owners: None,
         answers: &person.answers,
         confirmed: person.confirmed,
+        kind_basis: person.kind_basis.as_ref(),
     }
 }
 

@@ -21,7 +21,7 @@ async fn a_record_is_shown_with_the_keys_of_the_surface() {
     let json = seen(
         &records[0],
         "id, connection, realm, kind, status, reasons, role, permissions, email, username, display_name, fields, \
-         entra_id, root, in_use, verified_at, updated_at",
+         entra_id, successor, predecessor, root, in_use, verified_at, updated_at",
     );
     assert_eq!(json["id"], json!(ada));
     assert_eq!(json["connection"], "contoso", "its name");

@@ -111,6 +111,7 @@ fn waiting_for(outcome: &Outcome) -> &'static str {
         Some(WaitReason::ScopeAgree) => "a second membership read must agree before access is taken",
         Some(WaitReason::MissingAgree) => "a second read must confirm the deletion",
         Some(WaitReason::ReenableAgree) => "a second read must agree before access is given back",
+        Some(WaitReason::KindAgree) => "a second read must agree before the record's kind changes",
         Some(WaitReason::Incomplete) => "Graph does not say everything about this account yet",
         Some(WaitReason::FirstSync) => "the first sync has not seen every mapped group yet",
         Some(WaitReason::NeedsBothFacets) | None => "it is read again",
@@ -137,7 +138,8 @@ fn next_look(due: &Due, outcome: &Outcome, now: Timestamp, timing: &Timing) -> O
         let (read_profile, read_membership) = (due.read_profile, due.read_membership);
         owed.push(NextLook { at, reason: DueReason::Settle, read_profile, read_membership, settle_at: None });
     }
-    if outcome.plan.steps.iter().any(|step| matches!(step, Step::Reactivate { .. })) {
+    let gives = |step: &Step| matches!(step, Step::Reactivate { .. } | Step::ChangeKind(_));
+    if outcome.result != PersonOutcome::Held && outcome.plan.steps.iter().any(gives) {
         owed.push(both(settle::after_reactivate(now, timing), DueReason::Recheck));
     }
     if let Some(at) = due.settle_at.filter(|at| *at > now) {

@@ -49,7 +49,7 @@ async fn a_plan_counts_who_would_leave_from_what_is_known_now() {
     world.apply(before).await;
     let stays = world.hire("Stays", &[staff]);
     world.hire("Seller", &[sales]);
-    world.hire("Client", &[portal]);
+    let client = world.hire("Client", &[portal]);
     let leaves = world.hire("Leaver", &[leavers]);
     world.work();
     world.sync().await;
@@ -62,7 +62,10 @@ async fn a_plan_counts_who_would_leave_from_what_is_known_now() {
     assert_eq!(plan.kind_changed.count, 1);
     assert_eq!(plan.deactivated.count, 1);
     let leaver = world.record(leaves).await.unwrap().id;
-    assert_eq!(plan.leaving, [leaver]);
+    let changes = world.record(client).await.unwrap().id;
+    assert_eq!(plan.kind_changed.sample[0].record, Some(changes));
+    let leaving: std::collections::BTreeSet<_> = plan.leaving.iter().copied().collect();
+    assert_eq!(leaving, [leaver, changes].into(), "who changes the kind loses a login too (D6)");
     assert_eq!(plan.unchanged.sample[0].entra_id.0, stays);
 
     // Confirmed, the plan comes true: for exactly the people on it, by reads by id.
@@ -70,6 +73,11 @@ async fn a_plan_counts_who_would_leave_from_what_is_known_now() {
     world.sync().await;
     world.later(seconds(11)).await;
     assert_eq!(world.status(leaves).await, Some(Status::Inactive));
+    assert_eq!(world.active().await, 3);
+    world.later(seconds(21)).await;
+    let contact = world.record(client).await.unwrap();
+    assert_eq!((contact.kind, contact.status), (Kind::Contact, Status::Active));
+    assert_ne!(contact.id, changes);
     assert_eq!(world.active().await, 3);
     world.rest().await;
 }

@@ -15,15 +15,24 @@ pub struct TakenKeys {
     pub emails: BTreeSet<String>,
 }
 
-/// The name of an archived record: the first that nobody has. `taken` must hold every key that begins with this name.
+/// The name of an archived record: the first that nobody has. `taken` must hold every key that begins with this name, up
+/// to the first [`archived_key`] that is free.
 pub fn archived_name(name: &str, taken: &BTreeSet<String>) -> String {
     // One more form than there are names taken: one of them is free.
-    let forms = (1..=taken.len() + 1).map(|number| match number {
+    let mut forms = (1..=taken.len() + 1).map(|number| form(name, number));
+    forms.find(|form| !taken.contains(&address_key(form))).unwrap_or_else(|| form(name, 1))
+}
+
+/// The key of the `number`-th archived form of a name, counted from 1.
+pub fn archived_key(name: &str, number: usize) -> String {
+    address_key(&form(name, number))
+}
+
+fn form(name: &str, number: usize) -> String {
+    match number {
         1 => format!("{name}{SUFFIX}"),
         _ => format!("{name}{SUFFIX}{number}"),
-    });
-    let mut free = forms.filter(|form| !taken.contains(&address_key(form)));
-    free.next().unwrap_or_else(|| format!("{name}{SUFFIX}"))
+    }
 }
 
 /// The name before it was archived; a name that was not is itself.
