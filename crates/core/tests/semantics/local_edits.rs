@@ -133,7 +133,7 @@ sentences! {
 
     local_only: "a field can be marked local-only in the mapping" => {
         let mut world = World::with_staff_ada();
-        world.fields = RulesFile::parse("[fields]\njob_title = { local_only = true }\n").expect("a file").fields;
+        world.fields = RulesFile::parse("[fields]\njob_title = { from = \"user.jobTitle\", local_only = true }\n").expect("a file").fields;
         edits(&mut world, &[("job_title", Some("Edited here"))]);
         world.reads(json!({"jobTitle": "Lead", "city": "Oslo"}), &[STAFF]);
         world.settles();
