@@ -52,6 +52,19 @@ impl Candidate {
     }
 }
 
+impl Candidate {
+    /// This address (key form) is not free. Root's username is reserved as an address too: where people sign in with either
+    /// nobody may pass for root (G-24).
+    pub fn has_address(&self, key: &str) -> bool {
+        self.email_key.as_deref() == Some(key) || self.root && self.username_key.as_deref() == Some(key)
+    }
+
+    /// The same of a username, and of root's address.
+    pub fn has_username(&self, key: &str) -> bool {
+        self.username_key.as_deref() == Some(key) || self.root && self.email_key.as_deref() == Some(key)
+    }
+}
+
 /// Graph's answer to "which users have this address as mail, UPN or proxy address?"
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddressOwners {

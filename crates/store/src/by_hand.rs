@@ -181,13 +181,14 @@ impl Tx {
     /// An address or username belongs to one record of a realm; root's to nobody else (G-24).
     async fn refuse_taken_name(&mut self, before: &Record, after: &Record) -> Result<(), StoreError> {
         let names = [
-            ("e-mail address", " AND email_key = ", &before.email, &after.email),
-            ("username", " AND username_key = ", &before.username, &after.username),
+            ("e-mail address", [" AND (email_key = ", " OR root AND username_key = "], &before.email, &after.email),
+            ("username", [" AND (username_key = ", " OR root AND email_key = "], &before.username, &after.username),
         ];
-        for (what, condition, before, name) in names {
+        for (what, [own, roots], before, name) in names {
             let Some(key) = name.as_deref().filter(|_| before != name).map(address_key) else { continue };
             let query = sql("SELECT id, root FROM record WHERE realm = ").value(after.realm.as_str());
-            let query = query.push(" AND id <> ").value(after.id).push(condition).value(key);
+            let query = query.push(" AND id <> ").value(after.id).push(own).value(key.as_str());
+            let query = query.push(roots).value(key).push(")");
             let Some(row) = self.one(query).await? else { continue };
             let holder = RecordId(row.get("id")?);
             let root = if row.get("root")? { ", the root user" } else { "" };

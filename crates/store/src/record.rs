@@ -141,6 +141,13 @@ impl Reader<'_> {
         Ok(records)
     }
 
+    /// The root user of the realm: its address and username are reserved in either column (G-24).
+    pub(crate) async fn root(&mut self, connection: &Connection) -> Result<Option<Candidate>, StoreError> {
+        let query = sql("SELECT ").push(COLUMNS).push(" FROM record WHERE root AND realm = ");
+        let query = query.value(connection.realm.as_str()).within_realm(connection.id, &connection.realm);
+        self.all(query).await?.first().map(|row| candidate_from(row, connection.id)).transpose()
+    }
+
     /// Records of the realm that hold one of these keys in that column.
     pub(crate) async fn holders(
         &mut self,

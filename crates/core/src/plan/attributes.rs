@@ -133,7 +133,7 @@ impl<'a> Mapping<'a> {
             return None;
         }
         let key = address_key(email);
-        let holders: Vec<&Candidate> = self.others().filter(|other| other.email_key.as_ref() == Some(&key)).collect();
+        let holders: Vec<&Candidate> = self.others().filter(|other| other.has_address(&key)).collect();
         if current.map(address_key).as_ref() != Some(&key) && !holders.is_empty() {
             return self.taken_address(&key, &holders).then(|| Some(email.to_owned()));
         }
@@ -214,7 +214,7 @@ impl<'a> Mapping<'a> {
     fn ask_for_username(&mut self, username: &str, answer: Option<&Answer>) {
         let mut keys = BTreeSet::from([address_key(username)]);
         keys.extend(answer.and_then(|answer| answer.username.as_deref()).map(address_key));
-        let holds = |other: &&Candidate| other.username_key.as_ref().is_some_and(|key| keys.contains(key));
+        let holds = |other: &&Candidate| keys.iter().any(|key| other.has_username(key));
         let holders: Vec<&Candidate> = self.others().filter(holds).collect();
         let (key, candidates) = (address_key(username), self.named(&holders));
         match answer.filter(|answer| answer.choice == Choice::LeaveOut && answer.is_to(&key, &candidates)) {
@@ -225,7 +225,7 @@ impl<'a> Mapping<'a> {
 
     fn is_taken(&self, username: &str) -> bool {
         let key = address_key(username);
-        self.others().any(|other| other.username_key.as_ref() == Some(&key))
+        self.others().any(|other| other.has_username(&key))
     }
 
     fn others(&self) -> impl Iterator<Item = &'a Candidate> + use<'a> {

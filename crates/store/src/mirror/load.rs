@@ -86,11 +86,19 @@ impl Reader<'_> {
         let usernames = all_keys(keys.iter().map(|(_, _, keys)| &keys.usernames));
         let by_email = self.holders(connection, KeyColumn::Email, &emails).await?;
         let by_username = self.holders(connection, KeyColumn::Username, &usernames).await?;
+        let root = self.root(connection).await?;
         let mut candidates = BTreeMap::new();
         for (user, record, keys) in keys {
             let emails = keys.emails.iter().filter_map(|key| by_email.get(key));
             let usernames = keys.usernames.iter().filter_map(|key| by_username.get(key));
-            let others = emails.chain(usernames).filter(|candidate| record.is_none_or(|own| own.id != candidate.id));
+            let reserved = root.iter().filter(|root| {
+                keys.emails.iter().any(|key| root.has_address(key))
+                    || keys.usernames.iter().any(|key| root.has_username(key))
+            });
+            let others = emails
+                .chain(usernames)
+                .chain(reserved)
+                .filter(|candidate| record.is_none_or(|own| own.id != candidate.id));
             let unique: BTreeMap<_, _> = others.map(|candidate| (candidate.id, candidate.clone())).collect();
             candidates.insert(user, unique.into_values().collect());
         }

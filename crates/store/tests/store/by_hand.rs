@@ -181,6 +181,23 @@ async fn root_is_one_a_realm_exempt_and_its_names_are_nobody_elses() {
     assert_eq!(world.record(1).await.status, Status::Inactive);
 }
 
+/// G-24: in an application where people sign in with either, nobody passes for root.
+#[tokio::test]
+async fn g_24_roots_username_is_nobodys_address_and_its_address_nobodys_username() {
+    let mut world = staff(&[1, 2]).await;
+    let (root, other) = (world.record(1).await.id, world.record(2).await.id);
+    world.store.edit_record(root, &[set("username", "boss@example.org")], &grace()).await.unwrap();
+    world.store.make_root(root, false, &grace()).await.unwrap();
+    world.connection.settings.username = lockstep_core::settings::UsernameStyle::Email;
+    let like_root = world.read(2, "Boss@Example.org", true, &[world.staff]).await;
+    world.sync(&[like_root]).await.unwrap();
+    assert_eq!(world.record(2).await.email.as_deref(), Some(mail(2).as_str()));
+    for (field, value) in [("email", "boss@example.org".to_owned()), ("username", mail(1))] {
+        let refused = world.store.edit_record(other, &[set(field, &value)], &grace()).await.expect_err(field);
+        assert!(refused.to_string().contains("the root user"), "{refused}");
+    }
+}
+
 /// G-24: whoever a hold keeps is not gone when they become root, or are switched off by a person.
 #[tokio::test]
 async fn an_act_on_a_held_person_takes_them_out_of_the_hold() {
