@@ -49,7 +49,7 @@ async fn read_and_answer(body: Bytes) -> StatusCode {
 ///
 /// # Errors
 /// When no port can be bound.
-pub async fn serve() -> std::io::Result<SocketAddr> {
+pub(crate) async fn serve() -> std::io::Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let routes = Router::new().route("/graph/{token}/notifications", post(read_and_answer));

@@ -40,6 +40,12 @@ pub fn peak_mib(process: u32) -> f64 {
     number(&status, "VmHWM:") / 1024.0
 }
 
+/// The memory a process holds now, MiB.
+pub fn resident_mib(process: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    number(&status, "VmRSS:") / 1024.0
+}
+
 fn number(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()).and_then(|text| text.parse().ok()).unwrap_or(0.0)

@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{audit, connection, demo, event, hold, record, review, rule, serve, simulate, subscription};
+use crate::commands::{
+    audit, bench, connection, demo, event, hold, record, review, rule, serve, simulate, subscription,
+};
 use crate::output::Output;
 use crate::settings::SettingFlags;
 
@@ -58,6 +60,8 @@ pub enum Command {
     /// Who changed what, and whether that is still what was written
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Measure how fast it is on this machine; needs nothing, keeps nothing
+    Bench(bench::Bench),
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod audit;
+pub mod bench;
 pub mod connection;
 pub mod demo;
 pub mod event;
@@ -29,7 +30,8 @@ pub struct Page {
     pub limit: usize,
 }
 
-/// Runs what was typed. The demo and the simulator need no settings, so that they run anywhere.
+/// Runs what was typed. The demo, the simulator and the measurements need no settings, so that they run
+/// anywhere.
 pub async fn run(cli: Cli) -> Outcome {
     if cli.output == Output::Csv && !matches!(cli.command, Command::Rule(rule::Rule::Plan(_))) {
         return Err(Failure::Usage(
@@ -39,6 +41,7 @@ pub async fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Demo(demo) => return demo.run(cli.output.format()).await,
         Command::Simulate(simulate) => return simulate.run(cli.output.format()).await,
+        Command::Bench(bench) => return bench.run(&cli.settings, cli.output.format()).await,
         _ => {}
     }
     let app = App::load(&cli.settings, cli.output.format())?;
@@ -56,6 +59,6 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Review(review) => review.run(&app).await,
         Command::Subscription(subscription) => subscription.run(&app).await,
         Command::Audit(audit) => audit.run(&app).await,
-        Command::Demo(_) | Command::Simulate(_) | Command::Serve(_) => Ok(()),
+        Command::Demo(_) | Command::Simulate(_) | Command::Bench(_) | Command::Serve(_) => Ok(()),
     }
 }

@@ -61,6 +61,15 @@ impl From<lockstep_graph::GraphError> for Failure {
     }
 }
 
+impl From<lockstep_benches::BenchError> for Failure {
+    fn from(error: lockstep_benches::BenchError) -> Self {
+        match error {
+            lockstep_benches::BenchError::Refused(why) => Self::Refused(why),
+            other => Self::Failed(chain(&other)),
+        }
+    }
+}
+
 impl From<lockstep_worker::WorkerError> for Failure {
     fn from(error: lockstep_worker::WorkerError) -> Self {
         match error {

@@ -1,5 +1,6 @@
 //! What the worker is told at start.
 
+use lockstep_graph::IDS_PER_BATCH;
 use url::Url;
 
 /// Where Graph is, when it is not where the connection's cloud says.
@@ -35,12 +36,21 @@ pub struct WorkerConfig {
     pub public_url: Option<Url>,
     /// Requests to Graph at a time, whatever number of objects each is about.
     pub places: usize,
+    /// Objects claimed at a time, and so in one request to Graph at most.
+    pub objects_at_a_time: usize,
     /// What this process does.
     pub roles: Roles,
 }
 
 impl Default for WorkerConfig {
     fn default() -> Self {
-        Self { graph: GraphSettings::default(), public_url: None, places: 8, roles: Roles::default() }
+        Self {
+            graph: GraphSettings::default(),
+            public_url: None,
+            places: 8,
+            // What fits into one request (T5).
+            objects_at_a_time: IDS_PER_BATCH,
+            roles: Roles::default(),
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_core::{ConnectionId, ErrorClass, Timestamp};
-use lockstep_graph::IDS_PER_BATCH;
 use lockstep_store::Due;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -23,11 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// At stop, what has not ended by then is given back; before its lease ends, which nobody extends any more.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
 
-/// Objects taken at a time: what fits into one request (T5).
-const CLAIM: usize = IDS_PER_BATCH;
-/// Objects in hand: one batch is read while another one is written. What would only wait in memory stays in the store,
-/// where what is more urgent overtakes it.
-const MOST_IN_HAND: usize = 2 * CLAIM;
+/// Batches in hand: one is read while another one is written. What would only wait in memory stays in the store, where
+/// what is more urgent overtakes it.
+const BATCHES_IN_HAND: usize = 2;
 /// Store time between two looks for what failed a day ago.
 const LOOK_FOR_FAILED_EVERY: Duration = Duration::from_secs(15 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -100,7 +97,8 @@ impl Runner {
     /// Whether anything was claimed.
     async fn start_what_is_due(&mut self) -> Result<bool, WorkerError> {
         let in_hand: usize = self.in_hand.values().map(Vec::len).sum();
-        let room = MOST_IN_HAND.saturating_sub(in_hand).min(CLAIM);
+        let claim = self.ctx.config.objects_at_a_time;
+        let room = (BATCHES_IN_HAND * claim).saturating_sub(in_hand).min(claim);
         if room == 0 || self.places.available_permits() == 0 {
             return Ok(false);
         }

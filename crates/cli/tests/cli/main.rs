@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod auditing;
+mod benching;
 mod by_hand;
 mod canary;
 mod certificate;
