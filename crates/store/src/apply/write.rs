@@ -43,14 +43,15 @@ const CONFIRMED_SET: &str = ") UPDATE record SET
 const COUNT: &str = "UPDATE people_count SET active = active + $2, inactive = inactive + $3 WHERE connection_id = $1";
 const REMOVALS: &str = "INSERT INTO removal (id, connection_id, record_id, class, at, exempt) VALUES ";
 const USE_EXEMPTIONS: &str = "DELETE FROM exemption WHERE connection_id = ";
+// The connection comes with each row: as one condition for all, SQLite would walk everybody of the connection (T8).
 const DECIDED: &str =
-    "WITH decided (user_id, loss_read_at, loss_rules_version, regain_read_at, kind_seen, kind_read_at,
+    "WITH decided (connection_id, user_id, loss_read_at, loss_rules_version, regain_read_at, kind_seen, kind_read_at,
     kind_rules_version, version) AS (VALUES ";
 const DECIDED_SET: &str = ") UPDATE directory_user SET loss_read_at = decided.loss_read_at,
     loss_rules_version = decided.loss_rules_version, regain_read_at = decided.regain_read_at,
     kind_seen = decided.kind_seen, kind_read_at = decided.kind_read_at, kind_rules_version = decided.kind_rules_version,
     decided_version = decided.version
-    FROM decided WHERE directory_user.user_id = decided.user_id AND directory_user.connection_id = ";
+    FROM decided WHERE directory_user.connection_id = decided.connection_id AND directory_user.user_id = decided.user_id";
 
 impl Tx {
     /// Records, the counts of people, and what confirms them.
@@ -199,7 +200,7 @@ impl Tx {
         let rows: BTreeMap<_, Vec<Bind>> = differ
             .map(|one| {
                 let user = one.person.user.id;
-                let mut row: Vec<Bind> = vec![user.into()];
+                let mut row: Vec<Bind> = vec![connection.id.into(), user.into()];
                 row.extend(agreement_binds(one.plan.agreements));
                 row.push(one.rules_version.into());
                 (user, row)
@@ -207,11 +208,14 @@ impl Tx {
             .collect();
         let rows: Vec<_> = rows.into_values().collect();
         for chunk in rows.chunks(ROWS_PER_STATEMENT) {
-            let update: Sql = sql(DECIDED).rows(chunk.iter().cloned()).push(DECIDED_SET).value(connection.id);
-            self.run(update).await?;
+            self.run(decisions(chunk)).await?;
         }
         Ok(())
     }
+}
+
+fn decisions(rows: &[Vec<Bind>]) -> Sql {
+    sql(DECIDED).rows(rows.iter().cloned()).push(DECIDED_SET)
 }
 
 fn agreement_binds(agreements: Agreements) -> [Bind; 6] {
@@ -285,4 +289,38 @@ fn confirmation(change: &Change<'_>) -> [Bind; 2] {
     let verified = read_at.filter(|_| confirms(change.decided.person));
     let rule = change.decided.plan.desired.grant.as_ref().map(|grant| grant.group);
     [verified.into(), rule.into()]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::db::StoreConfig;
+    use crate::{Clock, Store};
+
+    /// T8: deciding a page of a full sync costs what is on the page, however many people the connection has.
+    #[tokio::test]
+    async fn t8_decisions_are_written_person_by_person() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig {
+            url: format!("sqlite://{}", folder.path().join("lockstep.db").display()),
+            key_file: folder.path().join("key"),
+            clock: Clock::system(),
+            timing: lockstep_core::timing::Timing::default(),
+        });
+        let store = store.await.unwrap();
+        let connection = ConnectionId(uuid::Uuid::nil());
+        let row = || {
+            vec![connection.into(), uuid::Uuid::new_v4().into(), 1_i64.into(), 1_i64.into(), 1_i64.into(), 1_i64.into()]
+        };
+        let rows: Vec<Vec<Bind>> = (0..ROWS_PER_STATEMENT).map(|_| row()).collect();
+        let steps = store.all("explaining", decisions(&rows).explained()).await.unwrap();
+        let steps: Vec<String> = steps.iter().map(|step| step.get("detail").unwrap()).collect();
+        assert!(
+            steps
+                .iter()
+                .any(|step| step.contains("directory_user") && step.contains("(connection_id=? AND user_id=?)")),
+            "{steps:#?}"
+        );
+    }
 }
