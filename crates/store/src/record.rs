@@ -112,7 +112,7 @@ impl Reader<'_> {
     /// Rows that will be written again are locked in order; whoever only looks waits for nobody.
     pub(crate) fn locked(&self, query: Sql, order: &'static str) -> Sql {
         match self {
-            Self::Tx(_) => query.push(order).on_postgres(lock::ROWS),
+            Self::Tx(_) => in_order_locked(query, order),
             Self::Store(_) => query,
         }
     }
@@ -125,11 +125,7 @@ impl Reader<'_> {
     ) -> Result<BTreeMap<ObjectId, Linked>, StoreError> {
         let mut records = BTreeMap::new();
         for chunk in users.chunks(IDS_PER_STATEMENT) {
-            let query = sql("SELECT rule_group_id, ")
-                .push(COLUMNS)
-                .push(" FROM record WHERE status <> 'archived' AND connection_id = ");
-            let query = query.value(connection).push(" AND entra_id IN ").list(chunk.iter().copied());
-            let query = self.locked(query, " ORDER BY id");
+            let query = self.locked(linked(connection, chunk), " ORDER BY id");
             for row in self.all(query).await? {
                 let record = record_from(&row)?;
                 if let Some(user) = record.entra_id {
@@ -166,6 +162,19 @@ impl Reader<'_> {
         }
         Ok(holders)
     }
+}
+
+/// The live records linked to these users.
+pub(crate) fn linked(connection: ConnectionId, users: &[ObjectId]) -> Sql {
+    let query = sql("SELECT rule_group_id, ")
+        .push(COLUMNS)
+        .push(" FROM record WHERE status <> 'archived' AND connection_id = ");
+    query.value(connection).push(" AND entra_id IN ").list(users.iter().copied())
+}
+
+/// The order is that of the locks. SQLite has none, and to save the sorting it would walk everybody of the connection (T8).
+pub(crate) fn in_order_locked(query: Sql, order: &'static str) -> Sql {
+    query.on_postgres(order).on_postgres(lock::ROWS)
 }
 
 /// The two columns in which addresses and usernames are compared.

@@ -4,6 +4,8 @@
 //! names up one by one, which is quadratic in a statement of thousands of binds). What PostgreSQL alone needs are row locks:
 //! [`Sql::on_postgres`] with one of the constants in [`lock`].
 
+#[cfg(test)]
+pub(crate) mod plan;
 mod render;
 mod row;
 mod scope;

@@ -214,7 +214,7 @@ impl Tx {
     }
 }
 
-fn decisions(rows: &[Vec<Bind>]) -> Sql {
+pub(crate) fn decisions(rows: &[Vec<Bind>]) -> Sql {
     sql(DECIDED).rows(rows.iter().cloned()).push(DECIDED_SET)
 }
 
@@ -289,38 +289,4 @@ fn confirmation(change: &Change<'_>) -> [Bind; 2] {
     let verified = read_at.filter(|_| confirms(change.decided.person));
     let rule = change.decided.plan.desired.grant.as_ref().map(|grant| grant.group);
     [verified.into(), rule.into()]
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::db::StoreConfig;
-    use crate::{Clock, Store};
-
-    /// T8: deciding a page of a full sync costs what is on the page, however many people the connection has.
-    #[tokio::test]
-    async fn t8_decisions_are_written_person_by_person() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(StoreConfig {
-            url: format!("sqlite://{}", folder.path().join("lockstep.db").display()),
-            key_file: folder.path().join("key"),
-            clock: Clock::system(),
-            timing: lockstep_core::timing::Timing::default(),
-        });
-        let store = store.await.unwrap();
-        let connection = ConnectionId(uuid::Uuid::nil());
-        let row = || {
-            vec![connection.into(), uuid::Uuid::new_v4().into(), 1_i64.into(), 1_i64.into(), 1_i64.into(), 1_i64.into()]
-        };
-        let rows: Vec<Vec<Bind>> = (0..ROWS_PER_STATEMENT).map(|_| row()).collect();
-        let steps = store.all("explaining", decisions(&rows).explained()).await.unwrap();
-        let steps: Vec<String> = steps.iter().map(|step| step.get("detail").unwrap()).collect();
-        assert!(
-            steps
-                .iter()
-                .any(|step| step.contains("directory_user") && step.contains("(connection_id=? AND user_id=?)")),
-            "{steps:#?}"
-        );
-    }
 }

@@ -227,28 +227,7 @@ fn by_connection(objects: &[Due]) -> std::collections::BTreeMap<ConnectionId, Ve
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::db::StoreConfig;
-    use crate::{Clock, Store};
-
-    /// How SQLite would run these.
-    async fn plans(queries: Vec<Sql>) -> Vec<String> {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(StoreConfig {
-            url: format!("sqlite://{}", folder.path().join("lockstep.db").display()),
-            key_file: folder.path().join("key"),
-            clock: Clock::system(),
-            timing: lockstep_core::timing::Timing::default(),
-        })
-        .await
-        .unwrap();
-        let mut steps = Vec::new();
-        for query in queries {
-            for row in store.all("explaining", query.explained()).await.unwrap() {
-                steps.push(row.get::<String>("detail").unwrap());
-            }
-        }
-        steps
-    }
+    use crate::sql::plan::plans;
 
     /// FA-25: with a million rows not due yet, leased, or of a connection that is paused, a claim costs what it takes.
     #[tokio::test]

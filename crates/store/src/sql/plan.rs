@@ -1,0 +1,63 @@
+//! How SQLite would run a statement. It knows nothing of how many rows there are, so a statement that looks right may walk
+//! a whole table; PostgreSQL counts.
+
+#![allow(clippy::unwrap_used)]
+
+use lockstep_core::{ConnectionId, EventId, ObjectId};
+use uuid::Uuid;
+
+use super::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Sql};
+use crate::apply::write::decisions;
+use crate::db::StoreConfig;
+use crate::record::{in_order_locked, linked};
+use crate::replay::under_way;
+use crate::{Clock, Store};
+
+/// The steps of each.
+pub(crate) async fn plans(queries: Vec<Sql>) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreConfig {
+        url: format!("sqlite://{}", folder.path().join("lockstep.db").display()),
+        key_file: folder.path().join("key"),
+        clock: Clock::system(),
+        timing: lockstep_core::timing::Timing::default(),
+    })
+    .await
+    .unwrap();
+    let mut steps = Vec::new();
+    for query in queries {
+        for row in store.all("explaining", query.explained()).await.unwrap() {
+            steps.push(row.get::<String>("detail").unwrap());
+        }
+    }
+    steps
+}
+
+/// T8: reading and deciding some people costs what these people cost, however many their connection has.
+#[tokio::test]
+async fn t8_some_people_are_found_one_by_one() {
+    let connection = ConnectionId(Uuid::nil());
+    for some in [1, 2, IDS_PER_STATEMENT] {
+        let people: Vec<ObjectId> = (0..some).map(|_| ObjectId(Uuid::new_v4())).collect();
+        let steps = plans(vec![in_order_locked(linked(connection, &people), " ORDER BY id")]).await;
+        assert_eq!(steps, ["SEARCH record USING INDEX record_person (connection_id=? AND entra_id=?)"], "{some}");
+    }
+    let some = |value: i64| -> Bind { value.into() };
+    let (kind, user): (Bind, _) = ("employee".into(), Uuid::new_v4);
+    let row = |_| {
+        let agreements = [some(1), some(1), some(1), kind.clone(), some(1), some(1)];
+        [connection.into(), user().into()].into_iter().chain(agreements).chain([some(1)]).collect()
+    };
+    let rows: Vec<Vec<Bind>> = (0..ROWS_PER_STATEMENT).map(row).collect();
+    let steps = plans(vec![decisions(&rows)]).await;
+    let found = |step: &String| step.contains("directory_user") && step.contains("(connection_id=? AND user_id=?)");
+    assert!(steps.iter().any(found), "{steps:#?}");
+}
+
+/// T14: asking which of some events are being replayed walks past no other replay.
+#[tokio::test]
+async fn t14_replays_are_found_one_by_one() {
+    let events: Vec<EventId> = (0..60).map(|_| EventId(Uuid::new_v4())).collect();
+    let steps = plans(vec![under_way(&events)]).await;
+    assert_eq!(steps, ["SEARCH event USING INDEX event_replay (replay_of=?)"]);
+}
