@@ -23,6 +23,8 @@ mod place;
 #[path = "../reference/publish.rs"]
 mod publish;
 mod relay;
+#[path = "../reference/scan.rs"]
+mod scan;
 mod serve;
 #[path = "../reference/sqlite.rs"]
 mod sqlite;
@@ -49,6 +51,8 @@ pub enum Bench {
     Scale,
     /// Failed events, replayed beside live ones: T14.
     Replay,
+    /// Other rules for everybody who is known: T9.
+    Rules,
 }
 
 /// How much of it.
@@ -76,5 +80,6 @@ pub async fn run(
         Bench::Sync => measure::full_sync::run(target, size.people.unwrap_or(100_000), report).await,
         Bench::Scale => measure::scale(target, size.people.unwrap_or(100_000), report).await,
         Bench::Replay => measure::replay::run(target, size.people.unwrap_or(100_000), report).await,
+        Bench::Rules => measure::reevaluate::run(target, size.people.unwrap_or(100_000), report).await,
     }
 }

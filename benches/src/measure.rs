@@ -7,6 +7,7 @@ mod footprint;
 pub(crate) mod full_sync;
 mod growth;
 pub(crate) mod ingest;
+pub(crate) mod reevaluate;
 pub(crate) mod replay;
 mod storm;
 mod throughput;

@@ -70,6 +70,11 @@ impl Place {
         Ok(queue)
     }
 
+    /// Where a reference may read the rows of the store, as whoever may read them all.
+    pub fn rows_url(&self) -> String {
+        self.database.as_ref().map_or_else(|| self.store_url.clone(), Database::owner_url)
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

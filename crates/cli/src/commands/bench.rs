@@ -19,7 +19,7 @@ pub struct Bench {
     /// What to measure
     #[arg(value_enum)]
     what: What,
-    /// People in the largest installation [default: apply 10000, sync, scale and replay 100000]
+    /// People in the largest installation [default: apply 10000, sync, scale, replay and rules 100000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..))]
     people: Option<u32>,
     /// Length of one run of load, for ingest
@@ -40,6 +40,8 @@ enum What {
     Scale,
     /// Failed events replayed beside live ones (T14)
     Replay,
+    /// Everybody decided anew after the rules changed, and the plan of it (T9)
+    Rules,
 }
 
 impl Bench {
@@ -51,6 +53,7 @@ impl Bench {
             What::Sync => lockstep_benches::Bench::Sync,
             What::Scale => lockstep_benches::Bench::Scale,
             What::Replay => lockstep_benches::Bench::Replay,
+            What::Rules => lockstep_benches::Bench::Rules,
         };
         let target = Target { store_url: settings.store_url.clone(), queue_url: settings.queue_url.clone() };
         let people = self.people.map(|people| usize::try_from(people).unwrap_or(usize::MAX));

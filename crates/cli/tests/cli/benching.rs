@@ -55,3 +55,10 @@ fn t14_a_replay_is_measured_beside_live_changes() {
     assert_eq!(ids(&figures), BTreeSet::from(["T14"]));
     assert_eq!(figures.len(), 2);
 }
+
+#[test]
+fn t9_a_rule_change_is_measured_with_its_plan() {
+    let figures = measured("rules");
+    assert_eq!(ids(&figures), BTreeSet::from(["T9"]));
+    assert_eq!(figures.len(), 6, "nobody, a few and nearly all change; each decided and planned");
+}
