@@ -1,10 +1,10 @@
-//! TH-08 to TH-11: each attack is tried from the simulator to the record, and nothing comes of it.
+//! TH-08 to TH-12: each attack is tried from the simulator to the record, and nothing comes of it.
 
 use std::time::Duration;
 
 use lockstep_core::field::FieldMap;
 use lockstep_core::hint::{Claim, Hint, HintMessage, Subject, VERSION};
-use lockstep_core::record::Kind;
+use lockstep_core::record::{Kind, Status};
 use lockstep_core::review::{Choice, ReviewKind};
 use lockstep_core::rule::Rule;
 use lockstep_core::settings::{Defaults, Settings};
@@ -13,7 +13,7 @@ use lockstep_simulator::{NewGroup, NewUser, Tenant, TenantSpec};
 use lockstep_store::import::ImportedRecord;
 use lockstep_store::view::record::RecordView;
 use lockstep_store::view::review::{ReviewFilter, ReviewView};
-use lockstep_store::{Chosen, Connection, MirroredPerson, NewConnection, NotSettled, People};
+use lockstep_store::{Admin, Chosen, Connection, MirroredPerson, NewConnection, NotSettled, People};
 use lockstep_testkit::{World, connection_to};
 use lockstep_tests::{Company, assert_in};
 use serde_json::{Value, json};
@@ -205,7 +205,7 @@ async fn th10_one_companys_admin_reaches_no_group_and_no_record_of_another() {
     let asked = question(&world, thief, ReviewKind::Link).await;
     assert_eq!(asked.choices, [Choice::Create, Choice::KeepApart], "nobody may choose what is not theirs");
     for choice in [Choice::Link, Choice::Rehire, Choice::Reassign] {
-        let chosen = Chosen { choice, record: None, username: None, reason: None };
+        let chosen = Chosen { choice, record: None, username: None, by: &admin() };
         let settled = world.store.settle_review(asked.id, &chosen).await.expect("the store answers");
         assert!(matches!(settled, Err(NotSettled::Choice(_))), "{choice:?}");
     }
@@ -236,5 +236,53 @@ async fn th11_a_foreign_account_with_the_same_address_and_name_is_somebody_else(
     told(&world, neighbour.connection.id, double, Claim::Changed).await;
     world.pass(Duration::from_secs(6)).await;
     assert_eq!(world.record(ada).await, before, "what is done to one does nothing to the other");
+    world.stop().await;
+}
+
+fn admin() -> Admin {
+    Admin { name: "operator".to_owned(), reason: None }
+}
+
+/// TH-12, G-24: somebody makes themselves root by the directory, by an import, by a review; or shuts root out.
+#[tokio::test(flavor = "multi_thread")]
+async fn th12_nobody_becomes_root_and_nobody_shuts_root_out() {
+    let world = World::start().await;
+    let company = with_boss(&world, false).await;
+    let ada = world.hire("Ada Lovelace", &[company.staff]);
+    world.settle().await;
+    let root = named(&world, "boss@contoso.example").await.id;
+    world.store.make_root(root, false, &admin()).await.expect("the host makes root");
+    let before = substance(&named(&world, "boss@contoso.example").await);
+
+    let user = NewUser::named("boss").with("isRoot", json!(true)).with("jobTitle", json!("root"));
+    let mallory = world.tenant.create_user(user);
+    world.tenant.add_member(company.staff, mallory).expect("the group exists");
+    world.tenant.patch_user(ada, json!({ "mail": "boss@contoso.example" })).expect("ada exists");
+    world.pass(Duration::from_secs(6)).await;
+    assert!(world.record(mallory).await.is_none());
+    let asked = question(&world, mallory, ReviewKind::Link).await;
+    assert_eq!(asked.choices, [Choice::Create, Choice::KeepApart], "root's address is reserved");
+    assert_eq!(question(&world, ada, ReviewKind::AddressTaken).await.choices, [Choice::Keep]);
+    let chosen = Chosen { choice: Choice::Create, record: None, username: None, by: &admin() };
+    world.store.settle_review(asked.id, &chosen).await.expect("the store answers").expect("an answer");
+    world.pass(Duration::from_secs(1)).await;
+    let own = world.record(mallory).await.expect("a record of their own");
+    assert_eq!((own.root, own.email, own.username), (false, None, None), "neither root's address nor its name");
+
+    let line = ImportedRecord { host_id: Some("2".to_owned()), ..boss(true) };
+    let outcome = world.store.import_records(&world.connection, &[line]).await.expect("an import");
+    assert_eq!(outcome.refused.len(), 1, "an import does not overwrite root");
+    let text = r#"{"kind": "employee", "email": "m@contoso.example", "root": true}"#;
+    assert!(ImportedRecord::parse_line(1, text).is_err(), "and makes nobody root");
+    assert_eq!(substance(&named(&world, "boss@contoso.example").await), before, "root is as it was");
+
+    // A root that is linked, too: disabled and deleted in Microsoft.
+    world.store.make_root(own.id, true, &admin()).await.expect("the host makes another one root");
+    world.tenant.patch_user(mallory, json!({ "accountEnabled": false })).expect("exists");
+    world.pass(Duration::from_secs(6)).await;
+    world.tenant.delete_user(mallory, false).expect("exists");
+    world.pass(Duration::from_secs(200)).await;
+    let root = world.record(mallory).await.expect("kept");
+    assert_eq!((root.root, root.status), (true, Status::Active), "nobody shuts root out");
     world.stop().await;
 }

@@ -14,6 +14,8 @@ use crate::word::{word, words};
 
 mod answer;
 
+pub use answer::a_reason;
+
 #[derive(Subcommand)]
 pub enum Hold {
     /// List holds, newest first

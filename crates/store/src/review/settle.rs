@@ -7,6 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::audit::{Actor, AuditEntry};
+use crate::by_hand::Admin;
 use crate::db::{Store, Tx};
 use crate::due::mark::MarkDue;
 use crate::due::{DueKind, DueReason};
@@ -19,7 +20,7 @@ const REVIEW: &str =
     "SELECT id, connection_id, kind, entra_id, candidates, choices, state, choice, record_id, applied_at
     FROM review WHERE id = ";
 const SETTLE: &str = "UPDATE review SET state = 'settled', choice = $2, record_id = $3, username = $4, reason = $5,
-    settled_by = 'cli', settled_at = $6, applied_at = NULL WHERE id = $1";
+    settled_by = $6, settled_at = $7, applied_at = NULL WHERE id = $1";
 const IS_LINKED: &str =
     "SELECT id FROM record WHERE id = $1 AND connection_id = $2 AND entra_id = $3 AND status <> 'archived'";
 
@@ -32,8 +33,8 @@ pub struct Chosen<'a> {
     pub record: Option<RecordId>,
     /// The username, for the choice of a name.
     pub username: Option<&'a str>,
-    /// Why, for the audit trail.
-    pub reason: Option<&'a str>,
+    /// Who chose it, and why they say they did.
+    pub by: &'a Admin,
 }
 
 /// Why an answer was not taken; nothing was written.
@@ -121,7 +122,7 @@ impl Store {
         if settlement.choice == Choice::Unlink && !tx.is_linked(&asked).await? {
             return Ok(Err(NotSettled::NotLinked));
         }
-        tx.write_answer(&asked, &settlement, chosen.reason).await?;
+        tx.write_answer(&asked, &settlement, chosen.by).await?;
         tx.commit().await?;
         Ok(Ok(settlement))
     }
@@ -133,16 +134,11 @@ impl Tx {
         Ok(self.one(linked).await?.is_some())
     }
 
-    async fn write_answer(
-        &mut self,
-        asked: &Asked,
-        settlement: &Settlement,
-        reason: Option<&str>,
-    ) -> Result<(), StoreError> {
+    async fn write_answer(&mut self, asked: &Asked, settlement: &Settlement, by: &Admin) -> Result<(), StoreError> {
         let now = self.now();
         let Settlement { choice, record, username } = settlement;
         let settle = sql(SETTLE).bind(asked.id).bind(crate::view::word(choice)).bind(*record).bind(username.clone());
-        self.run(settle.bind(reason.map(str::to_owned)).bind(now)).await?;
+        self.run(settle.bind(by.reason.clone()).bind(by.name.as_str()).bind(now)).await?;
         let due = MarkDue {
             object: asked.user,
             kind: DueKind::User,
@@ -164,7 +160,8 @@ impl Tx {
                 "entra_id": asked.user,
                 "choice": choice,
                 "record": record,
-                "reason": reason,
+                "by": by.name,
+                "reason": by.reason,
             }),
         })
         .await

@@ -41,7 +41,7 @@ pub struct ReviewView {
     pub username: Option<String>,
     /// Why, in the words of whoever chose.
     pub reason: Option<String>,
-    /// `cli`: a person; `sync`: a link that left no doubt.
+    /// Who chose; `sync`: a link that left no doubt.
     pub settled_by: Option<String>,
     /// When it was first asked.
     pub opened_at: Timestamp,

@@ -44,7 +44,8 @@ struct What {
 /// Longer than this nobody reads.
 const LONGEST_REASON: usize = 1_000;
 
-fn a_reason(text: &str) -> Result<String, String> {
+/// A reason as it is kept.
+pub fn a_reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     match text.chars().count() {
         0 => Err("say why: whoever reads the audit trail later wants to know".to_owned()),

@@ -4,11 +4,13 @@ use clap::Args;
 use lockstep_core::review::{Choice, Doubt};
 use lockstep_core::{RecordId, ReviewId};
 use lockstep_store::view::review::ReviewView;
-use lockstep_store::{Chosen, NotSettled};
+use lockstep_store::{Admin, Chosen, NotSettled};
 
 use super::named_review;
 use crate::app::App;
+use crate::commands::hold::a_reason;
 use crate::failure::{Failure, Outcome};
+use crate::operator::operator;
 use crate::output::{self, Format};
 use crate::word::{from_word, word};
 
@@ -26,7 +28,7 @@ pub struct Settle {
     #[arg(long)]
     username: Option<String>,
     /// Why, for the audit trail
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT", value_parser = a_reason)]
     reason: Option<String>,
     /// Do it, where it touches what somebody else has or had
     #[arg(long)]
@@ -41,12 +43,9 @@ impl Settle {
             let effect = self.choice.effect();
             return Err(Failure::Refused(format!("{}: {effect}; say --yes to do it", word(self.choice))));
         }
-        let chosen = Chosen {
-            choice: self.choice,
-            record: self.record,
-            username: self.username.as_deref(),
-            reason: self.reason.as_deref(),
-        };
+        let by = Admin { name: operator(), reason: self.reason.clone() };
+        let (record, username) = (self.record, self.username.as_deref());
+        let chosen = Chosen { choice: self.choice, record, username, by: &by };
         match store.settle_review(self.id, &chosen).await? {
             Ok(_) => {}
             Err(why @ NotSettled::Choice(_)) => return Err(Failure::Usage(self.refusal(&why))),
