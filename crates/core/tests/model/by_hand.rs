@@ -64,7 +64,9 @@ fn a_name_of_root_or_of_an_archived_record_in_use_is_nobodys_to_change() {
 
 #[test]
 fn y4_the_editor_is_told_what_in_entra_overwrites_the_field() {
-    let file = RulesFile::parse("[fields]\nnotes = { from = \"user.city\", local_only = true }\nteam = 'lower(user.department)'\n");
+    let file = RulesFile::parse(
+        "[fields]\nnotes = { from = \"user.city\", local_only = true }\nteam = 'lower(user.department)'\n",
+    );
     let fields = file.expect("a file").fields;
     let ada = blank_record(Kind::Employee);
     let says = |record: &Record, field| overwritten_by(record, field, &fields, UsernameStyle::LocalPart);
