@@ -62,6 +62,7 @@ async fn g_01_killed_at_every_point_of_a_change_nothing_is_lost() {
 async fn g_14_killed_at_every_point_of_longer_work_nothing_is_done_twice() {
     killed_at_points_of(Moment::Group).await;
     killed_at_points_of(Moment::Sync).await;
+    killed_at_points_of(Moment::Rules).await;
     killed_at_points_of(Moment::Delta).await;
 }
 

@@ -14,6 +14,8 @@ pub enum Moment {
     Group,
     /// A full sync.
     Sync,
+    /// Other rules come into force.
+    Rules,
     /// A delta round.
     Delta,
     /// The first subscriptions are created.
@@ -23,7 +25,7 @@ pub enum Moment {
 }
 
 /// Every point there is.
-pub const POINTS: [(&str, Moment); 29] = [
+pub const POINTS: [(&str, Moment); 30] = [
     ("receiver.before_publish", Moment::Change),
     ("queue.before_commit", Moment::Change),
     ("queue.committed", Moment::Change),
@@ -45,6 +47,7 @@ pub const POINTS: [(&str, Moment); 29] = [
     ("group.compared", Moment::Group),
     ("task.claimed", Moment::Sync),
     ("full_sync.saved", Moment::Sync),
+    ("reevaluate.saved", Moment::Rules),
     ("delta.page_committed", Moment::Delta),
     ("delta.before_link", Moment::Delta),
     ("subscription.intended", Moment::Subscribing),

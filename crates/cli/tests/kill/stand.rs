@@ -80,7 +80,7 @@ impl Stand {
             stand.bench.write("lockstep.toml", &settings);
             let migrated = stand.bench.run(&["migrate"]);
             assert_eq!(migrated.code, 0, "{}", migrated.stderr);
-            stand.bench.write("rules.toml", &rules(group, portal));
+            stand.bench.write("rules.toml", &rules(group, portal, 0));
             assert_eq!(stand.bench.connect(&stand.tenant).code, 0);
             let applied = stand.bench.run(&["rule", "apply", "contoso", "rules.toml"]);
             assert_eq!(applied.code, 0, "{}", applied.stderr);
@@ -149,6 +149,10 @@ impl Stand {
             }
             Moment::Sync => {
                 self.bench.run(&["connection", "sync", "contoso"]);
+            }
+            Moment::Rules => {
+                self.bench.write("rules.toml", &rules(self.group, self.portal, self.changes));
+                self.bench.run(&["rule", "apply", "contoso", "rules.toml", "--yes"]);
             }
             Moment::Renewal => {
                 for subscription in self.tenant.subscriptions() {
@@ -343,11 +347,12 @@ delta_interval = "3s"
 sub_check = "5s"
 "#;
 
-/// The brake has tests of its own; here nobody is held.
-fn rules(group: Uuid, portal: Uuid) -> String {
+/// The brake has tests of its own; here nobody is held. Each revision gives everybody in Staff another permission.
+fn rules(group: Uuid, portal: Uuid, revision: usize) -> String {
     format!(
         "[[rule]]\ngroup = \"{portal}\"\norder = 5\nkind = \"contact\"\nrole = \"Client\"\n\
          [[rule]]\ngroup = \"{group}\"\norder = 10\nkind = \"employee\"\nrole = \"Technician\"\n\
+         permissions = [\"revision-{revision}\"]\n\
          [settings.brake]\nlost_scope_people = 10000\nrevoked_people = 10000\nboth_percent = 10000\n\
          daily_lost_scope_people = 10000\ndaily_revoked_people = 10000\ndaily_both_percent = 10000\nsmall_below = 0\n"
     )
