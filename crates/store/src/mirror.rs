@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use lockstep_core::brake::{HeldAs, HoldAnswer};
 use lockstep_core::matching::Candidate;
 use lockstep_core::mirror::{MembershipRead, Merged, MirroredUser, PersonRead};
+use lockstep_core::plan::Observed;
 use lockstep_core::plan::kind_change::KindBasis;
 use lockstep_core::record::Record;
 use lockstep_core::review::Answer;
@@ -51,6 +52,21 @@ pub struct MirroredPerson {
     pub rule_group: Option<ObjectId>,
     /// On the confirmed plan of the rules in force (G-10 e).
     pub confirmed: bool,
+}
+
+impl MirroredPerson {
+    /// The person as `core` sees them; Graph was asked nothing.
+    pub fn observed(&self) -> Observed<'_> {
+        Observed {
+            user: &self.user,
+            record: self.record.as_ref(),
+            candidates: &self.candidates,
+            address_owners: None,
+            answers: &self.answers,
+            confirmed: self.confirmed,
+            kind_basis: self.kind_basis.as_ref(),
+        }
+    }
 }
 
 /// The mirror after some reads, and what became of them.

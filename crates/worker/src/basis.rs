@@ -53,7 +53,7 @@ impl Basis {
         owners: Option<&AddressOwners>,
         now: Timestamp,
     ) -> Plan {
-        let observed = Observed { candidates, address_owners: owners, ..observed(person) };
+        let observed = Observed { candidates, address_owners: owners, ..person.observed() };
         let plan = plan::plan(&observed, &self.rules, &self.context(now));
         if self.touches(person) { plan } else { untouched(plan, person) }
     }
@@ -65,7 +65,7 @@ impl Basis {
         now: Timestamp,
         one: impl Fn(&MirroredPerson, &[Candidate]) -> Plan,
     ) -> Vec<Plan> {
-        let observed: Vec<Observed<'_>> = people.iter().map(observed).collect();
+        let observed: Vec<Observed<'_>> = people.iter().map(MirroredPerson::observed).collect();
         plan::together(&observed, &self.context(now), |place, candidates| one(&people[place], candidates))
     }
 
@@ -94,19 +94,6 @@ impl Basis {
             verified_domains: &self.connection.match_domains,
             realm: &self.connection.realm,
         }
-    }
-}
-
-/// A person as `core` sees them; Graph was asked nothing.
-pub(crate) fn observed(person: &MirroredPerson) -> Observed<'_> {
-    Observed {
-        user: &person.user,
-        record: person.record.as_ref(),
-        candidates: &person.candidates,
-        address_owners: None,
-        answers: &person.answers,
-        confirmed: person.confirmed,
-        kind_basis: person.kind_basis.as_ref(),
     }
 }
 

@@ -12,7 +12,7 @@ use lockstep_graph::GraphClient;
 use lockstep_store::{Applied, Decided, MarkDue, MirroredPerson, PersonOutcome, Store, Trigger, Tx};
 
 use crate::answers::Answers;
-use crate::basis::{Basis, observed};
+use crate::basis::Basis;
 use crate::error::WorkerError;
 use crate::jobs::decide_listed::waiting;
 
@@ -124,7 +124,7 @@ fn rivals(people: &[MirroredPerson], looks: &[Look]) -> Vec<Look> {
     let known: BTreeSet<ObjectId> = looks.iter().map(|look| look.read.user).collect();
     let mut rivals: BTreeMap<ObjectId, Look> = BTreeMap::new();
     for (person, look) in people.iter().zip(looks) {
-        if let Some(rival) = plan::rival(&observed(person)).filter(|rival| !known.contains(rival)) {
+        if let Some(rival) = plan::rival(&person.observed()).filter(|rival| !known.contains(rival)) {
             rivals.entry(rival).or_insert_with(|| look.at_the_same_time(rival));
         }
     }

@@ -34,6 +34,17 @@ async fn t_3_a_thousand_publishers_share_commits() {
     assert!(written < 1_500_000, "{written} bytes written");
 }
 
+/// G-01: `publish` says yes when the message is on the disk, and not before.
+#[tokio::test]
+async fn g_01_what_was_published_outlives_a_power_cut() {
+    let file = File::new();
+    let queue = open(&file).await;
+    file.lose_log();
+    queue.publish(&message()).await.unwrap();
+    let left = open(&file.copy_without_log()).await;
+    assert_eq!(left.depth().await.unwrap().messages, 1);
+}
+
 #[tokio::test]
 async fn another_process_counts_what_this_one_leased() {
     let file = File::new();

@@ -32,6 +32,18 @@ impl File {
         copy
     }
 
+    /// From now on the log cannot be put on the disk: what is, is in the file itself.
+    pub fn lose_log(&self) {
+        fs::rename(self.0.path().join("queue.db-wal"), self.0.path().join("away")).unwrap();
+    }
+
+    /// What a power cut would leave without the log.
+    pub fn copy_without_log(&self) -> Self {
+        let copy = Self::new();
+        fs::copy(self.path(), copy.path()).unwrap();
+        copy
+    }
+
     /// The log holds every page of every commit.
     pub fn bytes_written(&self) -> u64 {
         fs::metadata(self.0.path().join("queue.db-wal")).unwrap().len()

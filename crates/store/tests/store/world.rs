@@ -169,7 +169,7 @@ impl World {
         judgement: Judgement,
     ) -> Result<Applied, StoreError> {
         let rules = self.store.rule_set(self.connection.id).await?;
-        let seen: Vec<Observed<'_>> = people.iter().map(observed).collect();
+        let seen: Vec<Observed<'_>> = people.iter().map(MirroredPerson::observed).collect();
         let beside = |place: usize, candidates: &[Candidate]| self.plan_beside(&people[place], candidates, &rules);
         let plans = together(&seen, &self.context(), beside);
         let decided: Vec<Decided<'_>> = people
@@ -200,7 +200,7 @@ impl World {
         candidates: &[Candidate],
         rules: &lockstep_core::rule::RuleSet,
     ) -> Plan {
-        plan(&Observed { candidates, ..observed(person) }, rules, &self.context())
+        plan(&Observed { candidates, ..person.observed() }, rules, &self.context())
     }
 
     fn context(&self) -> PlanContext<'_> {
@@ -289,18 +289,6 @@ impl World {
         let members = members.iter().map(|(n, removed)| MemberHint { id: user(*n), removed: *removed }).collect();
         let subject = Subject::Group { id: self.staff, claim: Claim::Changed, members, truncated: false };
         self.message(vec![subject])
-    }
-}
-
-fn observed(person: &MirroredPerson) -> Observed<'_> {
-    Observed {
-        user: &person.user,
-        record: person.record.as_ref(),
-        candidates: &person.candidates,
-        address_owners: None,
-        answers: &person.answers,
-        confirmed: person.confirmed,
-        kind_basis: person.kind_basis.as_ref(),
     }
 }
 

@@ -3,6 +3,7 @@
 use lockstep_core::record::{Kind, Reason, Status};
 use lockstep_simulator::NewUser;
 use serde_json::json;
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::world::{World, employees, minutes, rule, seconds};
 
@@ -195,5 +196,26 @@ async fn bi34_an_account_without_enabled_state_changes_nothing() {
     }
     assert_eq!(world.status(ada).await, Some(Status::Active));
     assert_eq!(world.ledger().await.failed, 1);
+    world.rest().await;
+}
+
+/// G-13: the queue forgets a hint only when its taking is on the disk.
+#[tokio::test]
+async fn g13_a_hint_that_the_queue_forgot_outlives_a_power_cut() {
+    let (mut world, staff) = World::with_staff().await;
+    let ada = world.hire("Ada", &[staff]);
+    world.sync().await;
+    let Some(file) = world.store_file() else { return };
+    // Without its log, the file itself is all that a power cut would leave.
+    std::fs::rename(file.with_extension("db-wal"), file.with_extension("away")).unwrap();
+    world.told(ada).await;
+    let left = file.with_extension("left");
+    std::fs::copy(&file, &left).unwrap();
+    let mut left = SqliteConnection::connect(&format!("sqlite://{}", left.display())).await.unwrap();
+    let events: i64 = sqlx::query_scalar("SELECT count(*) FROM event WHERE message_id IS NOT NULL")
+        .fetch_one(&mut left)
+        .await
+        .unwrap();
+    assert_eq!(events, 1);
     world.rest().await;
 }

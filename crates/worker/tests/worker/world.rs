@@ -1,5 +1,6 @@
 //! One simulated tenant, one store, one queue, one worker, one clock.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ pub struct World {
     pub queue: Queue,
     pub connection: Connection,
     worker: Option<RunningWorker>,
-    _place: StorePlace,
+    place: StorePlace,
     _folder: TempDir,
 }
 
@@ -60,7 +61,7 @@ impl World {
         .unwrap();
         let queue = Queue::open(&QueueUrl::Embedded(folder.path().join("queue.db"))).await.unwrap();
         let connection = store.add_connection(connection_to(&tenant)).await.unwrap();
-        Self { sim, tenant, store, queue, connection, worker: None, _place: place, _folder: folder }
+        Self { sim, tenant, store, queue, connection, worker: None, place, _folder: folder }
     }
 
     /// A tenant with one group that makes its members employees; synced, and at work.
@@ -71,6 +72,11 @@ impl World {
         world.work();
         world.sync().await;
         (world, staff)
+    }
+
+    /// Of a store that is one.
+    pub fn store_file(&self) -> Option<PathBuf> {
+        self.place.url().strip_prefix("sqlite://").map(PathBuf::from)
     }
 
     pub fn group(&self, name: &str) -> Uuid {
