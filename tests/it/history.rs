@@ -4,6 +4,7 @@
 //! A seed that fails is printed; `LOCKSTEP_HISTORY_SEED=N` plays it again, with everything that happened.
 //! `LOCKSTEP_HISTORIES=20000 LOCKSTEP_HISTORY_FROM=N` plays many.
 
+mod admin;
 pub mod brake;
 pub mod check;
 mod faults;

@@ -106,6 +106,18 @@ impl Chronicle {
         &self.moments[began_before.unwrap_or(0)..]
     }
 
+    /// What was true at this instant.
+    pub fn at(&self, at: i64) -> Option<(&Truth, &[ModelRule])> {
+        self.since(at).first().map(|moment| (&*moment.truth, moment.rules.as_slice()))
+    }
+
+    /// Neither this person nor the rules changed since then.
+    pub fn is_as_since(&self, person: Uuid, from: i64) -> bool {
+        let span = self.since(from);
+        span.windows(2)
+            .all(|pair| pair[0].truth.get(&person) == pair[1].truth.get(&person) && pair[0].rules == pair[1].rules)
+    }
+
     /// G-09, G-10: since then there was a state, or rules, by which this person was out.
     pub fn was_ever_out(&self, person: Uuid, from: i64) -> bool {
         let span = self.since(from);

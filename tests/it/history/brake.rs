@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_core::RecordId;
-use lockstep_core::brake::BrakeLimits;
+use lockstep_core::brake::{BrakeLimits, HoldAnswer};
 use lockstep_core::record::Kind;
 use lockstep_store::People;
 use lockstep_store::view::hold::{HoldFilter, HoldState};
@@ -82,7 +82,8 @@ pub async fn held(stage: &Stage) -> BTreeMap<Uuid, RecordId> {
     let everybody = People::After(None, 100_000);
     let people = store.load_people(&stage.world.connection, everybody).await.expect("the store answers");
     let of = |person: lockstep_store::MirroredPerson| {
-        person.open_hold.and(person.record).map(|record| (person.user.id.0, record.id))
+        let holds = person.open_hold.is_some_and(|held| !matches!(held.answer, HoldAnswer::Rejected(_)));
+        person.record.filter(|_| holds).map(|record| (person.user.id.0, record.id))
     };
     people.into_iter().filter_map(of).collect()
 }
@@ -117,6 +118,10 @@ fn newly(stage: &Stage, person: Uuid, seen: &BTreeMap<Uuid, Seen>, from: i64) ->
     }
     // D6: what the first sync itself concludes is one hold.
     if stage.imported.contains(&person) && stage.chronicle.was_ever_out_until(person, stage.first_synced_at) {
+        return Ok(());
+    }
+    // D6: who was to stay is asked about again, whatever the window says.
+    if stage.by_hand.kept.contains_key(&person) {
         return Ok(());
     }
     Err(format!("G-19: {person} is held although only {lately} lost access lately"))

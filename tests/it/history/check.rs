@@ -10,6 +10,7 @@ use lockstep_store::view::review::ReviewFilter;
 use lockstep_tests::model::{reasons, winner};
 use uuid::Uuid;
 
+use crate::history::admin;
 use crate::history::brake::{self, Taken};
 use crate::history::operation::MOST_LAG_MS;
 use crate::history::stage::Stage;
@@ -25,6 +26,7 @@ pub struct Seen {
 /// Holds what Lockstep did since the last check against what was true meanwhile.
 pub async fn step(stage: &mut Stage) -> Result<(), String> {
     let records = stage.world.records().await;
+    let held = brake::held(stage).await;
     // Reads between the checks may show anything true since the last check, or as long before as replicas lag.
     let from = stage.checked_at - i64::try_from(MOST_LAG_MS * 1_000).unwrap_or(i64::MAX);
     let mut seen = BTreeMap::new();
@@ -34,7 +36,8 @@ pub async fn step(stage: &mut Stage) -> Result<(), String> {
         if seen.insert(person, now).is_some() {
             return Err(format!("G-20: {person} has two live records"));
         }
-        judge(stage, person, now, from, record)?;
+        judge(stage, person, now, from, record, &held)?;
+        admin::judge(stage, person, now.active)?;
         if let Some(before) = stage.seen.get(&person).filter(|before| before.record != now.record) {
             changed_kind(stage, person, (*before, now), from, &records)?;
         }
@@ -46,29 +49,40 @@ pub async fn step(stage: &mut Stage) -> Result<(), String> {
     for (person, before) in stage.seen.iter().filter(|(person, before)| seen[person].record != before.record) {
         debug_assert!(seen[person].kind != before.kind, "judged above");
         // D6: who changes the kind loses a login.
-        let taken = Taken { from: stage.checked_at, to: now, certain: true };
+        let taken = Taken { from: stage.checked_at, to: now, certain: stage.by_hand.counts(*person) };
         stage.taken.extend(before.active.then_some(taken));
     }
     for person in seen.iter().filter_map(|(person, seen)| (!seen.active).then_some(person)) {
         let before = stage.seen.get(person);
         if before.is_none_or(|before| before.active) {
-            stage.taken.push(Taken { from: stage.checked_at, to: now, certain: before.is_some() });
+            let certain = before.is_some() && stage.by_hand.counts(*person);
+            stage.taken.push(Taken { from: stage.checked_at, to: now, certain });
         }
     }
-    let held = brake::held(stage).await;
     brake::judge(stage, &held, &seen, from)?;
     stage.homes.extend(seen.iter().map(|(person, seen)| ((*person, seen.kind), seen.record)));
     (stage.seen, stage.held, stage.checked_at) = (seen, held, now);
+    stage.by_hand.off_lately = stage.by_hand.off.clone();
     ledger(stage).await
 }
 
-fn judge(stage: &Stage, person: Uuid, now: Seen, from: i64, record: &RecordView) -> Result<(), String> {
+fn judge(
+    stage: &Stage,
+    person: Uuid,
+    now: Seen,
+    from: i64,
+    record: &RecordView,
+    held: &BTreeMap<Uuid, RecordId>,
+) -> Result<(), String> {
     let before = stage.seen.get(&person);
     let was_active = before.is_some_and(|before| before.active);
-    if was_active && !now.active && !stage.chronicle.was_ever_out(person, from) {
+    let by_hand = stage.by_hand.off_lately.contains(&person);
+    if was_active && !now.active && !by_hand && !stage.chronicle.was_ever_out(person, from) {
         return Err(format!("G-09: {person} lost access for {:?}, which no truth says", record.reasons));
     }
-    if !was_active && now.active && !stage.chronicle.was_ever_in(person, from) {
+    // Whose imported record was linked had access before, and the brake may keep them in.
+    let was_here = before.is_none() && stage.imported.contains(&person) && held.contains_key(&person);
+    if !was_active && now.active && !was_here && !stage.chronicle.was_ever_in(person, from) {
         return Err(format!("G-10: {person} got access that no truth gives"));
     }
     Ok(())
@@ -192,16 +206,18 @@ async fn reviewed(stage: &Stage) -> Result<BTreeSet<Uuid>, String> {
 fn agrees(stage: &Stage, person: Uuid, record: &RecordView, held: bool) -> Result<(), String> {
     let (truth, rules) = stage.chronicle.now().ok_or("nothing was ever true")?;
     let state = truth.get(&person);
-    let wanted = reasons(state, rules);
+    let mut wanted = reasons(state, rules);
+    wanted.extend(stage.by_hand.off.contains(&person).then_some(Reason::ByHand));
+    let stays = admin::stays_by_a_no(stage, person, record, held)?;
     let is_there = state.is_some_and(|state| !state.deleted);
     // Of somebody deleted nothing else can be read: what was known before stays.
     let fits = if is_there { record.reasons == wanted } else { record.reasons.contains(&Reason::UpstreamDeleted) };
     let given = state.filter(|_| is_there).and_then(|state| winner(state, rules)).map(|rule| (rule.kind, rule.role));
     let another_kind = given.is_some_and(|(kind, _)| kind != record.kind);
-    if held && ((wanted.is_empty() && !another_kind) || record.status != Status::Active) {
+    if !stays && held && ((wanted.is_empty() && !another_kind) || record.status != Status::Active) {
         return Err(format!("G-19: {person} is {:?} and held, and should be out for {wanted:?}", record.status));
     }
-    if !held && (!fits || (record.status == Status::Active) != wanted.is_empty()) {
+    if !stays && !held && (!fits || (record.status == Status::Active) != wanted.is_empty()) {
         return Err(format!(
             "{person} is {:?} for {:?}, and should be out for {wanted:?}",
             record.status, record.reasons
@@ -211,13 +227,14 @@ fn agrees(stage: &Stage, person: Uuid, record: &RecordView, held: bool) -> Resul
         return Ok(());
     }
     let has = record.role.as_deref().map(|role| (record.kind, role));
-    if wanted.is_empty() && has != given && !held {
+    if !stays && wanted.is_empty() && has != given && !held {
         return Err(format!("{person} has the role {has:?} instead of {given:?}"));
     }
     let Some(card) = stage.cards.get(&person) else { return Ok(()) };
+    let names = admin::names(stage, person, record.id, card);
     let differing: BTreeSet<&str> = [
         (record.email.as_ref() != Some(&card.mail)).then_some("email"),
-        (record.display_name.as_ref() != Some(&card.name)).then_some("display_name"),
+        (!record.display_name.as_ref().is_some_and(|name| names.contains(name))).then_some("display_name"),
     ]
     .into_iter()
     .flatten()

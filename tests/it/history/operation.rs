@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lockstep_simulator::LifecycleEvent;
+use lockstep_store::HoldDecision;
 use lockstep_tests::Chance;
 use uuid::Uuid;
 
@@ -46,6 +47,18 @@ pub enum Operation {
     ChangeRules,
     Pause,
     Resume,
+    /// Another name here than in Entra.
+    EditName(Uuid),
+    /// By hand, here.
+    Switch {
+        person: Uuid,
+        on: bool,
+    },
+    /// To the newest open hold, for so many of its people.
+    AnswerHold {
+        decision: HoldDecision,
+        percent: u64,
+    },
     /// So many of the events there are.
     Replay(u64),
     Lifecycle {
@@ -82,12 +95,14 @@ pub struct Cast<'a> {
     pub deleted: &'a [Uuid],
     pub groups: &'a [Uuid],
     pub deleted_groups: &'a [Uuid],
+    /// By hand, here.
+    pub switched_off: &'a [Uuid],
 }
 
 /// Which kinds of things happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Play {
-    /// People, groups, rules, faults and crashes.
+    /// People, groups, rules, what an admin does by hand, faults and crashes.
     Everything,
     /// People and groups: the faults were set by the story.
     ChangesOnly,
@@ -100,7 +115,7 @@ pub fn draw(chance: &mut Chance, cast: &Cast<'_>, play: Play) -> Option<Operatio
     let most = match play {
         Play::ChangesOnly => 90,
         Play::FirstSync => 120,
-        Play::Everything => 138,
+        Play::Everything => 154,
     };
     let of = |chance: &mut Chance, ids: &[Uuid]| chance.pick(ids).copied();
     Some(match chance.below(most) {
@@ -152,7 +167,14 @@ pub fn draw(chance: &mut Chance, cast: &Cast<'_>, play: Play) -> Option<Operatio
         126..131 => Operation::Lifecycle { subscription: chance.below(2), event: lifecycle(chance)? },
         131..134 => Operation::Replay(1 + chance.below(8)),
         134..136 => Operation::Pause,
-        _ => Operation::Resume,
+        136..138 => Operation::Resume,
+        138..143 => Operation::EditName(of(chance, cast.present)?),
+        143..145 => Operation::Switch { person: of(chance, cast.present)?, on: false },
+        145..147 => Operation::Switch { person: of(chance, cast.switched_off)?, on: true },
+        _ => {
+            let decision = *chance.pick(&[HoldDecision::Approve, HoldDecision::Reject])?;
+            Operation::AnswerHold { decision, percent: *chance.pick(&[50, 100])? }
+        }
     })
 }
 

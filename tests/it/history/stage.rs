@@ -15,6 +15,7 @@ use lockstep_tests::model::{Chronicle, ModelRules, Person, Truth};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::history::admin::{self, ByHand};
 use crate::history::brake::{Brake, Taken};
 use crate::history::check::Seen;
 use crate::history::faults;
@@ -28,6 +29,8 @@ const LEASES_RUN_OUT: Duration = Duration::from_secs(16);
 pub struct Card {
     pub mail: String,
     pub name: String,
+    /// When it was last changed.
+    pub since: i64,
 }
 
 /// What the sum of the events must allow for (G-05).
@@ -55,6 +58,7 @@ pub struct Stage {
     pub first_synced_at: i64,
     rules: ModelRules,
     pub brake: Brake,
+    pub by_hand: ByHand,
     /// Whom the brake kept in at the last check.
     pub held: BTreeMap<Uuid, RecordId>,
     /// Who lost access, and when.
@@ -115,6 +119,7 @@ impl Stage {
             imported: BTreeSet::new(),
             first_synced_at: i64::MAX,
             brake,
+            by_hand: ByHand::default(),
             held: BTreeMap::new(),
             taken: Vec::new(),
             numbers: 0,
@@ -202,6 +207,7 @@ impl Stage {
         let by_life = |deleted| truth.iter().filter(move |(_, person)| person.deleted == deleted).map(|(id, _)| *id);
         let (present, deleted): (Vec<Uuid>, Vec<Uuid>) = (by_life(false).collect(), by_life(true).collect());
         let in_portal = |person: &&Uuid| truth.get(person).is_some_and(|it| it.direct.contains(&self.portal));
+        let switched_off: Vec<Uuid> = self.by_hand.off.iter().copied().collect();
         let clients: Vec<Uuid> = present.iter().filter(in_portal).copied().collect();
         let cast = Cast {
             people: &people,
@@ -211,6 +217,7 @@ impl Stage {
             deleted: &deleted,
             groups: &self.groups,
             deleted_groups: &self.groups,
+            switched_off: &switched_off,
         };
         draw(&mut self.chance, &cast)
     }
@@ -241,6 +248,9 @@ impl Stage {
                 asked.expect("the store answers");
                 self.books.asked += 1;
             }
+            Operation::EditName(person) => admin::edit(self, *person).await,
+            Operation::Switch { person, on } => admin::switch(self, *person, *on).await,
+            Operation::AnswerHold { decision, percent } => admin::answer(self, *decision, *percent).await,
             _ => self.change_tenant(operation),
         }
         self.note_truth();
@@ -303,8 +313,7 @@ impl Stage {
     }
 
     fn hire(&mut self, groups: &[Uuid], guest: bool) -> Uuid {
-        self.numbers += 1;
-        let name = format!("Person Number{}", self.numbers);
+        let (name, since) = (self.next_name("Person"), self.now());
         let mail = format!("person{}@contoso.example", self.numbers);
         let mut user = NewUser::named(&name);
         user.mail = Some(mail.clone());
@@ -312,7 +321,7 @@ impl Stage {
             user.user_type = "Guest".to_owned();
         }
         let id = self.world.tenant.create_user(user);
-        self.cards.insert(id, Card { mail, name });
+        self.cards.insert(id, Card { mail, name, since });
         for group in groups {
             // A group may be deleted just now.
             let _ = self.world.tenant.add_member(*group, id);
@@ -321,10 +330,9 @@ impl Stage {
     }
 
     fn rename(&mut self, person: Uuid) -> Result<(), SimulatorError> {
-        self.numbers += 1;
-        let name = format!("Renamed Number{}", self.numbers);
+        let name = self.next_name("Renamed");
         self.world.tenant.patch_user(person, json!({"displayName": name}))?;
-        self.cards.entry(person).and_modify(|card| card.name = name);
+        self.note_card(person, |card| card.name = name);
         Ok(())
     }
 
@@ -332,8 +340,23 @@ impl Stage {
         self.numbers += 1;
         let mail = format!("moved{}@contoso.example", self.numbers);
         self.world.tenant.patch_user(person, json!({"mail": mail}))?;
-        self.cards.entry(person).and_modify(|card| card.mail = mail);
+        self.note_card(person, |card| card.mail = mail);
         Ok(())
+    }
+
+    fn note_card(&mut self, person: Uuid, change: impl FnOnce(&mut Card)) {
+        let since = self.now();
+        self.cards.entry(person).and_modify(|card| {
+            change(card);
+            card.since = since;
+        });
+        self.by_hand.changed_in_entra(person);
+    }
+
+    /// A name that nobody had before.
+    pub fn next_name(&mut self, first: &str) -> String {
+        self.numbers += 1;
+        format!("{first} Number{}", self.numbers)
     }
 
     async fn change_rules(&mut self) {
