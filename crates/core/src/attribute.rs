@@ -43,7 +43,7 @@ const fn mapped(property: &'static str, shape: Shape, field: &'static str, kinds
     Attribute { property, shape, field: Some(field), kinds }
 }
 
-/// One row per property of [`crate::profile::SELECT`]. `email` and `username` are no rows: they follow `mail` and the
+/// One row per property of [`crate::profile::SELECT`] and [`crate::profile::MANAGER`]. `email` and `username` are no rows: they follow `mail` and the
 /// username style.
 pub const ATTRIBUTES: &[Attribute] = &[
     row("id", Shape::Text),
@@ -79,6 +79,10 @@ pub const ATTRIBUTES: &[Attribute] = &[
     row("onPremisesSyncEnabled", Shape::Flag),
     row("onPremisesImmutableId", Shape::Text),
     row("onPremisesSamAccountName", Shape::Text),
+    row("manager.id", Shape::Text),
+    mapped("manager.displayName", Shape::Text, "manager", EMPLOYEE),
+    row("manager.mail", Shape::Text),
+    row("manager.userPrincipalName", Shape::Text),
 ];
 
 /// The row of a property, by Graph's exact spelling.
@@ -99,12 +103,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::profile::SELECT;
+    use crate::profile::{MANAGER, SELECT};
 
     #[test]
     fn every_property_that_is_read_can_be_mapped_and_no_other() {
         let rows: BTreeSet<_> = ATTRIBUTES.iter().map(|attribute| attribute.property).collect();
-        assert_eq!(rows, SELECT.iter().copied().collect());
+        assert_eq!(rows, SELECT.iter().chain(MANAGER).copied().collect());
         assert_eq!(rows.len(), ATTRIBUTES.len(), "a property has one row");
     }
 

@@ -108,6 +108,11 @@ impl Expression {
         }
     }
 
+    /// Whether it may ask about the manager. The word alone counts: at worst somebody is read in vain.
+    pub(crate) fn names_manager(&self) -> bool {
+        self.source.contains("manager")
+    }
+
     /// The kind of value it gives to a field.
     pub fn gives(&self) -> Type {
         self.gives

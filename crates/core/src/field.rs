@@ -94,6 +94,12 @@ pub fn rules_of(kind: Kind, fields: &FieldMap) -> BTreeMap<&String, &FieldRule> 
     built_in(kind).0.iter().chain(&fields.0).collect()
 }
 
+/// Whether a record of this kind shows something of the person's manager, who is not in the listings of groups.
+pub fn shows_manager(kind: Kind, fields: &FieldMap) -> bool {
+    let asks = |rule: &FieldRule| rule.from.as_ref().is_some_and(Expression::names_manager) && !rule.local_only;
+    rules_of(kind, fields).into_values().any(asks)
+}
+
 /// What holds where the rules file says nothing of a field.
 fn built_in(kind: Kind) -> &'static FieldMap {
     static EMPLOYEE: LazyLock<FieldMap> = LazyLock::new(|| table(Kind::Employee));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::field;
-use crate::profile::Profile;
+use crate::profile::{MANAGER, Profile};
 use crate::timestamp::Timestamp;
 
 /// Who set a field by hand and when, and what Entra said of the person then.
@@ -23,10 +23,12 @@ pub struct LocalEdit {
 
 impl LocalEdit {
     /// Whether the directory user changed since: Entra's values overwrite the edit. What this read does not mention is no
-    /// change (G-09 in spirit).
+    /// change (G-09 in spirit), nor is what their manager is called, nor that one is read who was not known then.
     pub fn is_outdated(&self, profile: &Profile) -> bool {
         let Some(known) = &self.known else { return true };
         let differs = |(name, now): (&String, &Value)| match known.get(name) {
+            None if MANAGER.contains(&name.as_str()) => false,
+            Some(_) if MANAGER.contains(&name.as_str()) && name != "manager.id" => false,
             Some(then) => then != now,
             None => !field::is_blank(now),
         };

@@ -47,6 +47,10 @@ pub const SELECT: &[&str] = &[
     "onPremisesSamAccountName",
 ];
 
+/// What is read of a user's manager, kept flat beside the properties of the user. It comes with reads that ask for it
+/// (`$expand`), and with no others: then nothing is said of it.
+pub const MANAGER: &[&str] = &["manager.id", "manager.displayName", "manager.mail", "manager.userPrincipalName"];
+
 /// Longest text that is kept of a directory value, in bytes (TH-06).
 pub const MAX_TEXT: usize = 1024;
 
@@ -66,7 +70,7 @@ pub struct Profile {
     pub invitation: Option<Invitation>,
     /// `signInSessionsValidFromDateTime`.
     pub sessions_valid_from: Option<Timestamp>,
-    /// Every property as Graph gave it, under Graph's names: the source for field mapping.
+    /// Every property as Graph gave it, under Graph's names, the manager's as in [`MANAGER`]: the source for field mapping.
     pub properties: Map<String, Value>,
     /// Properties that were too long or of no shape we keep: their fields fail, everything else goes on (BI-35).
     #[serde(default)]
@@ -94,7 +98,7 @@ pub enum Invitation {
 }
 
 impl Profile {
-    /// Reads a user object as Graph gave it; properties outside [`SELECT`] are left behind.
+    /// Reads a user object as Graph gave it; properties outside [`SELECT`] and [`MANAGER`] are left behind.
     ///
     /// # Errors
     /// [`BadProfile`] when the object is not the one that was asked for, or cannot be anybody (BI-33).
@@ -103,9 +107,11 @@ impl Profile {
         if let Some(asked) = asked.filter(|asked| *asked != id) {
             return Err(BadProfile::AnotherObject { asked });
         }
+        let manager = manager_of(&object);
         let (kept, dropped): (Vec<_>, Vec<_>) = object
             .into_iter()
             .filter(|(name, _)| SELECT.contains(&name.as_str()))
+            .chain(manager)
             .partition(|(_, value)| is_bounded(value));
         let properties: Map<String, Value> = kept.into_iter().collect();
         let text = |name: &str| properties.get(name).and_then(Value::as_str);
@@ -208,6 +214,17 @@ impl BadProfile {
 fn object_id(object: &Map<String, Value>) -> Result<ObjectId, BadProfile> {
     let text = object.get("id").and_then(Value::as_str).ok_or(BadProfile::NoId)?;
     text.parse().map_err(|_| BadProfile::IdNotGuid)
+}
+
+/// The manager an object was expanded with; all null where it says that there is none.
+fn manager_of(object: &Map<String, Value>) -> Vec<(String, Value)> {
+    let found = match object.get("manager") {
+        Some(Value::Object(manager)) => Some(manager),
+        Some(Value::Null) => None,
+        Some(_) | None => return Vec::new(),
+    };
+    let value = |name: &str| found?.get(name.strip_prefix("manager.")?).cloned();
+    MANAGER.iter().map(|name| ((*name).to_owned(), value(name).unwrap_or(Value::Null))).collect()
 }
 
 /// Texts, numbers, switches and flat lists of texts, all of a length we keep.

@@ -14,7 +14,7 @@ use crate::error::GraphError;
 use crate::member::shows_profile;
 use crate::membership::{DIRECT, IDS_ONLY, Memberships, MembershipsRead, TRANSITIVE, group_ids};
 use crate::odata::{Object, encoded, literal, object_id};
-use crate::user::{READ, UserRead, judged, select};
+use crate::user::{READ, UserRead, judged, select, select_with_manager, with_manager_said};
 
 /// Most people in one [`GraphClient::read_users`].
 pub const IDS_PER_BATCH: usize = MOST_REQUESTS * IDS_PER_FILTER;
@@ -47,6 +47,7 @@ pub enum UserSight {
 
 impl GraphClient {
     /// Reads up to [`IDS_PER_BATCH`] people in one HTTP request, by id when it is one alone. One ticket covers the call.
+    /// Of several nothing is said of their managers, unless `with_managers`: that costs as many units again.
     ///
     /// # Errors
     /// See [`GraphError`]: the request as a whole failed. What failed for some people only stands with them: after a 429
@@ -54,19 +55,20 @@ impl GraphClient {
     ///
     /// # Panics
     /// With more ids than fit into one request.
-    pub async fn read_users(&self, ids: &[ObjectId]) -> Result<EachUser<UserSight>, GraphError> {
+    pub async fn read_users(&self, ids: &[ObjectId], with_managers: bool) -> Result<EachUser<UserSight>, GraphError> {
         match &distinct(ids, IDS_PER_BATCH)[..] {
             [] => Ok(BTreeMap::new()),
             [only] => match self.read_user(*only).await {
                 Err(error) if error.is_connection_wide() => Err(error),
                 read => Ok(BTreeMap::from([(*only, read.map(UserSight::ById))])),
             },
-            several => self.list_users(several).await,
+            several => self.list_users(several, with_managers).await,
         }
     }
 
-    async fn list_users(&self, ids: &[ObjectId]) -> Result<EachUser<UserSight>, GraphError> {
-        let urls: Vec<String> = ids.chunks(IDS_PER_FILTER).map(filtered).collect();
+    async fn list_users(&self, ids: &[ObjectId], with_managers: bool) -> Result<EachUser<UserSight>, GraphError> {
+        let what = if with_managers { select_with_manager() } else { select() };
+        let urls: Vec<String> = ids.chunks(IDS_PER_FILTER).map(|some| filtered(some, &what)).collect();
         let mut answers = self.batch(&FILTERED, &urls).await?;
         let mut sights = BTreeMap::new();
         for (place, some) in ids.chunks(IDS_PER_FILTER).enumerate() {
@@ -75,7 +77,11 @@ impl GraphClient {
                 Err(error) => Err(error),
             };
             match listed {
-                Ok(objects) => sights.extend(sights_of(some, objects.unwrap_or_default())),
+                Ok(objects) => {
+                    let objects = objects.unwrap_or_default().into_iter();
+                    let said = |object| if with_managers { with_manager_said(object) } else { object };
+                    sights.extend(sights_of(some, objects.map(said)));
+                }
                 Err(error) => sights.extend(some.iter().map(|id| (*id, Err(error.clone())))),
             }
         }
@@ -96,7 +102,7 @@ impl GraphClient {
         if users.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let urls: Vec<String> = users.iter().map(|user| format!("/users/{user}?{}", select())).collect();
+        let urls: Vec<String> = users.iter().map(|user| format!("/users/{user}?{}", select_with_manager())).collect();
         let mut answers = self.batch(&READ, &urls).await?;
         let read = |(place, user): (usize, &ObjectId)| {
             (*user, answers.take(&READ, place).and_then(|reply| judged(reply, Some(*user))))
@@ -199,16 +205,16 @@ fn distinct(ids: &[ObjectId], most: usize) -> Vec<ObjectId> {
     distinct.into_iter().collect()
 }
 
-fn filtered(ids: &[ObjectId]) -> String {
+fn filtered(ids: &[ObjectId], what: &str) -> String {
     let ids: Vec<String> = ids.iter().map(|id| literal(&id.to_string())).collect();
     let filter = encoded(&format!("id in ({})", ids.join(",")));
-    format!("/users?$filter={filter}&{}", select())
+    format!("/users?$filter={filter}&{what}")
 }
 
 /// Everybody asked for, as far as the answer shows them. Objects nobody asked for are left behind (BI-33).
-fn sights_of(asked: &[ObjectId], objects: Vec<Object>) -> EachUser<UserSight> {
+fn sights_of(asked: &[ObjectId], objects: impl Iterator<Item = Object>) -> EachUser<UserSight> {
     let mut sights: EachUser<UserSight> = asked.iter().map(|id| (*id, Ok(UserSight::Unseen))).collect();
-    for object in objects.into_iter().filter(shows_profile) {
+    for object in objects.filter(shows_profile) {
         if let Some(id) = object_id(&object).filter(|id| asked.contains(id))
             && let Ok(profile) = Profile::from_graph(Some(id), object)
         {

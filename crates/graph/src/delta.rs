@@ -2,6 +2,7 @@
 //! read of that object by id (G-09, BI-38).
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use lockstep_core::profile;
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,9 @@ use crate::subscription::WatchedResource;
 
 /// The narrow round over users: what access hangs on. A deleted user shows as `@removed`.
 pub const DELTA_ACCESS: &[&str] = &["id", "accountEnabled", "userType", "externalUserState"];
-/// The wide round over users: everything that is mirrored.
-pub const DELTA_PROFILE: &[&str] = profile::SELECT;
+/// The wide round over users: everything that is mirrored; without `manager` no change of that would show [DELTA25].
+pub static DELTA_PROFILE: LazyLock<Vec<&str>> =
+    LazyLock::new(|| profile::SELECT.iter().copied().chain(["manager"]).collect());
 /// The round over groups; without `members` no change of members would show [GD].
 pub const DELTA_GROUPS: &[&str] = &["id", "displayName", "createdDateTime", "visibility", "securityEnabled", "members"];
 

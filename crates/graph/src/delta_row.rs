@@ -32,6 +32,8 @@ pub struct UserRow {
     pub user_type: Option<Option<UserType>>,
     /// `externalUserState`; outer `None` when the row does not show it.
     pub invitation: Option<Option<Invitation>>,
+    /// They have another manager, or none any more. The row shows no more than an id [DELTA25].
+    pub other_manager: bool,
     shown: Profile,
     is_whole: bool,
 }
@@ -79,6 +81,7 @@ impl UserRow {
         let is_whole = removed.is_none() && shows_profile(&object);
         let [enabled, kind, state] =
             ["accountEnabled", "userType", "externalUserState"].map(|property| object.contains_key(property));
+        let other_manager = object.contains_key("manager@delta");
         let shown = Profile::from_graph(Some(id), object).ok()?;
         let row = Self {
             id,
@@ -86,6 +89,7 @@ impl UserRow {
             account_enabled: enabled.then_some(shown.account_enabled),
             user_type: kind.then_some(shown.user_type),
             invitation: state.then_some(shown.invitation),
+            other_manager,
             shown,
             is_whole,
         };

@@ -30,6 +30,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/sim/users", get(users::list).post(users::create))
         .route("/sim/users/{id}", patch(users::patch).delete(users::delete).get(users::get))
         .route("/sim/users/{id}/restore", post(users::restore))
+        .route("/sim/users/{id}/manager", delete(users::remove_manager))
+        .route("/sim/users/{id}/manager/{manager}", put(users::set_manager))
         .route("/sim/groups", get(groups::list).post(groups::create))
         .route("/sim/groups/{id}", patch(groups::patch).delete(groups::delete).get(groups::get))
         .route("/sim/groups/{id}/restore", post(groups::restore))

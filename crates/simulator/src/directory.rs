@@ -19,6 +19,9 @@ pub(crate) use properties::Properties;
 use schema::Kind;
 pub(crate) use view::{Seen, View};
 
+/// The id of a user's manager, among the properties but shown as none of them.
+pub(crate) const MANAGER: &str = "manager";
+
 /// Closures kept for the next page of the same listing.
 const CACHED_CLOSURES: usize = 16;
 
@@ -210,6 +213,21 @@ impl Directory {
         let changed = self.link(group, member, present, now);
         let event = Event { kind: Kind::Group, id: group, purged: false, member: Some((member, kind, !present)) };
         Ok(changed.then_some(event))
+    }
+
+    /// Gives a live user another manager, or none. Nobody is notified: only delta queries are said to tell of it
+    /// (graph-contract.md, section 5).
+    pub fn set_manager(&mut self, user: Uuid, manager: Option<Uuid>, now: i64) -> Result<(), Refusal> {
+        if let Some(manager) = manager {
+            self.live(Kind::User, manager)?;
+        }
+        let mut properties = self.live(Kind::User, user)?.current().properties.clone();
+        let before = properties.text(MANAGER).and_then(|id| Uuid::parse_str(id).ok());
+        if properties.set(Kind::User, MANAGER, json!(manager)) {
+            self.replace(user, Life::Live, properties, now)?;
+            self.log(Kind::User, user, What::Manager(before), now);
+        }
+        Ok(())
     }
 
     /// Refuses a user principal name that another object has.

@@ -124,6 +124,11 @@ impl Tenant {
         self.change(|directory, now| directory.restore(Kind::User, id, now).map(Some))
     }
 
+    /// Gives a user another manager, or none. Nobody is notified; delta queries tell.
+    pub fn set_manager(&self, user: Uuid, manager: Option<Uuid>) -> Result<(), SimulatorError> {
+        self.change(|directory, now| directory.set_manager(user, manager, now).map(|()| None))
+    }
+
     /// Creates a group.
     pub fn create_group(&self, group: NewGroup) -> Uuid {
         let mut properties = Map::new();

@@ -53,6 +53,8 @@ pub enum TaskKind {
     DailyCompare,
     /// Decides everyone anew, by other rules and what is known already.
     Reevaluate,
+    /// Reads the managers of people whom listings showed.
+    Managers,
 }
 
 impl TaskKind {
@@ -64,13 +66,14 @@ impl TaskKind {
             Self::Relist => "relist",
             Self::DailyCompare => "daily_compare",
             Self::Reevaluate => "reevaluate",
+            Self::Managers => "managers",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::FullSync, Self::ListGroup, Self::Delta, Self::Relist, Self::DailyCompare, Self::Reevaluate]
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
+        let listings = [Self::FullSync, Self::ListGroup, Self::Relist, Self::DailyCompare];
+        let others = [Self::Delta, Self::Reevaluate, Self::Managers];
+        listings.into_iter().chain(others).find(|kind| kind.as_str() == word)
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod failing;
 pub(crate) mod find_people;
 pub(crate) mod full_sync;
 pub(crate) mod list_group;
+pub(crate) mod managers;
 pub(crate) mod reevaluate;
 pub(crate) mod relist;
 pub(crate) mod seal;

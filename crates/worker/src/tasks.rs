@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::context::Context;
 use crate::error::WorkerError;
-use crate::jobs::{daily_compare, delta, full_sync, list_group, reevaluate, relist};
+use crate::jobs::{daily_compare, delta, full_sync, list_group, managers, reevaluate, relist};
 use crate::supervise::chain;
 use crate::trouble::{self, chance};
 
@@ -102,6 +102,7 @@ async fn work(ctx: Context, task: Task) -> Result<(), WorkerError> {
         TaskKind::Relist => relist::run(&ctx, &task).await,
         TaskKind::DailyCompare => daily_compare::run(&ctx, &task).await,
         TaskKind::Reevaluate => reevaluate::run(&ctx, &task).await,
+        TaskKind::Managers => managers::run(&ctx, &task).await,
     }
 }
 

@@ -10,7 +10,8 @@ async fn m11_a_rules_file_is_tried_on_one_person_and_nothing_is_saved() {
     blocking(move || {
         let bench = Workbench::with(&team.simulator);
         assert_eq!(bench.connect(&team.tenant).code, 0);
-        let fields = "\n[fields]\ninitial = 'substring(user.displayName, 0, 1)'\nwhen = 'date(user.displayName)'\n";
+        team.tenant.set_manager(team.ada, Some(team.alan)).unwrap();
+        let fields = "\n[fields]\nlead = 'lower(user.manager.displayName)'\ninitial = 'substring(user.displayName, 0, 1)'\nwhen = 'date(user.displayName)'\n";
         bench.write("rules.toml", &(team.rules() + fields));
         let (ada, tried) = (team.ada.to_string(), ["rule", "try", "contoso", "rules.toml", "--user"]);
 
@@ -23,6 +24,8 @@ async fn m11_a_rules_file_is_tried_on_one_person_and_nothing_is_saved() {
             fields.iter().find(|field| field["name"] == name).unwrap_or_else(|| panic!("{name}")).clone()
         };
         assert_eq!(field("initial")["value"], "A");
+        assert_eq!(field("lead")["value"], "alan turing");
+        assert_eq!(field("manager")["value"], "Alan Turing");
         assert_eq!(field("initial")["expression"], "substring(user.displayName, 0, 1)");
         assert_eq!(field("when")["error"], "the value is not a date");
         assert_eq!(field("display_name")["value"], "Ada Lovelace");

@@ -2,10 +2,12 @@
 
 use super::function::{FUNCTIONS, Function, Run};
 use crate::attribute::ATTRIBUTES;
+use crate::profile::MANAGER;
 
 pub(super) fn unknown_property(property: &str) -> String {
-    if property == "manager" {
-        return "the manager is not read from Microsoft; the properties that are stand in docs/rules.md".to_owned();
+    if property.split('.').next() == Some("manager") {
+        let known: Vec<String> = MANAGER.iter().map(|known| format!("`user.{known}`")).collect();
+        return format!("of the manager there are {}", known.join(", "));
     }
     let known = ATTRIBUTES.iter().map(|known| known.property);
     match nearest(property, known) {

@@ -149,10 +149,25 @@ impl Checker {
     }
 
     fn property(&mut self, of: &Ast, at: usize, property: &str) -> Typed {
-        if !matches!(&of.form, Form::Name(name) if name == "user" && self.item.as_deref() != Some("user")) {
+        if self.is_manager(of) {
+            return self.known_property(at, &format!("manager.{property}"));
+        }
+        if !self.is_user(of) {
             self.node(of)?;
             return Err(BadExpression::at(at, "only `user` has properties; a function has brackets, e.g. `.lower()`"));
         }
+        self.known_property(at, property)
+    }
+
+    fn is_user(&self, tree: &Ast) -> bool {
+        matches!(&tree.form, Form::Name(name) if name == "user" && self.item.as_deref() != Some("user"))
+    }
+
+    fn is_manager(&self, tree: &Ast) -> bool {
+        matches!(&tree.form, Form::Select(of, name) if name == "manager" && self.is_user(of))
+    }
+
+    fn known_property(&mut self, at: usize, property: &str) -> Typed {
         let Some(attribute) = attribute::lookup(property) else {
             return Err(BadExpression::at(at, unknown_property(property)));
         };

@@ -55,6 +55,33 @@ fn a_property_that_graph_did_not_mention_clears_nothing() {
     assert_eq!(world.only_update(), Changes::default());
 }
 
+/// M4, G-11: the manager comes with some reads and not with others, and nothing of access hangs on it.
+#[test]
+fn m4_the_manager_is_a_field_like_others_and_stops_no_deprovision() {
+    let grace = json!({"id": "00000000-0000-4000-8000-00000000000f", "displayName": "Grace Hopper", "mail": null});
+    let mut world = World::with_staff_ada();
+    world.reads_profile(json!({"manager": grace}));
+    assert_eq!(world.only_update().fields["manager"], "Grace Hopper");
+    world.lists(json!({}), &[STAFF]);
+    assert_eq!(world.only_update(), Changes::default(), "a listing says nothing of managers");
+    world.reads_profile(json!({"manager": null}));
+    assert_eq!(world.only_update(), Changes::default(), "none any more: blank");
+    world
+        .fields
+        .0
+        .insert("manager".to_owned(), FieldRule { clear_when_blank: true, ..field("user.manager.displayName") });
+    assert_eq!(world.only_update().fields["manager"], Value::Null);
+
+    let spoilt = json!({"displayName": "x".repeat(2000), "id": 7, "mail": {"a": 1}});
+    for manager in [Value::Null, json!("nobody"), json!({}), spoilt] {
+        let mut world = World::with_staff_ada();
+        world.fields.0.insert("boss".to_owned(), field("upper(user.manager.mail) + user.manager.displayName"));
+        world.reads(json!({"accountEnabled": false, "manager": manager}), &[STAFF]);
+        world.settles();
+        assert!(!world.is_active(), "{manager}");
+    }
+}
+
 #[test]
 fn m4_defaults_fill_what_entra_leaves_empty_and_overwrite_nothing() {
     let mut world = World::empty();

@@ -71,6 +71,22 @@ sentences! {
         keeps_all(&world);
     }
 
+    /// Who leads them is the user's; what that person is called is not, nor that it is read for the first time.
+    their_manager: "until that directory user changes in Entra" => {
+        let manager = |id: &str, name: &str| json!({"manager": {"id": id, "displayName": name}});
+        let mut world = edited_ada();
+        world.reads(manager("g", "Grace"), &[STAFF]);
+        world.settles();
+        keeps_all(&world);
+        edits(&mut world, &[("phone", None)]);
+        world.reads(manager("g", "Grace Hopper"), &[STAFF]);
+        world.settles();
+        keeps_all(&world);
+        world.reads(manager("l", "Linus"), &[STAFF]);
+        world.settles();
+        assert_eq!(world.record().fields["phone"], "+1 555 0100", "another manager is a change of the user");
+    }
+
     overwritten: "then Entra's values overwrite it." => {
         // Whatever of the user changes, all its edits end: Entra is the source of truth.
         for changes in [json!({"city": "Oslo"}), json!({"jobTitle": "Lead"}), json!({"accountEnabled": false})] {

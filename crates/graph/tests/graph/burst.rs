@@ -57,7 +57,7 @@ async fn t5_three_hundred_people_are_one_request_and_twenty_units() {
     stand.simulator.reset_counters();
     let twice = people.iter().chain(&people).copied().collect::<Vec<_>>();
 
-    let sights = stand.graph.read_users(&twice).await.unwrap();
+    let sights = stand.graph.read_users(&twice, false).await.unwrap();
     assert_eq!(sights.len(), IDS_PER_BATCH);
     for (id, sight) in sights {
         let Ok(UserSight::Listed(profile)) = sight else { panic!("{id} is there: {sight:?}") };
@@ -68,18 +68,51 @@ async fn t5_three_hundred_people_are_one_request_and_twenty_units() {
     assert!(units * 100 <= 7 * IDS_PER_BATCH as u64, "{units} units");
 }
 
+/// By id the manager is free, in a filtered read it is asked for or nothing is said of it (T5).
+#[tokio::test]
+async fn m4_a_manager_comes_with_reads_that_ask_for_one() {
+    let stand = Stand::start().await;
+    let (ada, grace) = (stand.person("Ada Lovelace"), stand.person("Grace Hopper"));
+    stand.tenant.set_manager(ada.0, Some(grace.0)).unwrap();
+    let manager_of = |sight: &UserSight| match sight {
+        UserSight::Listed(profile) | UserSight::ById(UserRead::Present(profile)) => {
+            profile.properties.get("manager.displayName").cloned()
+        }
+        other => panic!("{other:?}"),
+    };
+    for (with_managers, of_ada, of_grace) in
+        [(true, Some(json!("Grace Hopper")), Some(Value::Null)), (false, None, None)]
+    {
+        let sights = stand.graph.read_users(&[ada, grace], with_managers).await.unwrap();
+        let found = [ada, grace].map(|user| manager_of(sights[&user].as_ref().unwrap()));
+        assert_eq!(found, [of_ada, of_grace], "with managers: {with_managers}");
+    }
+    stand.simulator.reset_counters();
+    let many = stand.graph.read_users_by_id(&[ada, grace]).await.unwrap();
+    let UserRead::Present(alone) = stand.graph.read_user(ada).await.unwrap() else { panic!("she is there") };
+    for profile in [&UserRead::Present(alone), many[&ada].as_ref().unwrap()] {
+        let UserRead::Present(profile) = profile else { panic!("she is there") };
+        assert_eq!(profile.text("manager.id"), Some(grace.to_string().as_str()));
+    }
+    assert_eq!(stand.simulator.counters().total_units, 3, "one for each read");
+
+    stand.tenant.delete_user(grace.0, false).unwrap();
+    let UserRead::Present(alone) = stand.graph.read_user(ada).await.unwrap() else { panic!("she is there") };
+    assert_eq!(alone.properties["manager.id"], Value::Null, "a deleted manager is none");
+}
+
 #[tokio::test]
 async fn g09_who_is_missing_in_a_filtered_answer_is_unseen_and_never_gone() {
     let stand = Stand::start().await;
     let (ada, grace) = (stand.person("Ada Lovelace"), stand.person("Grace Hopper"));
     stand.tenant.delete_user(grace.0, false).unwrap();
-    let sights = stand.graph.read_users(&[ada, grace]).await.unwrap();
+    let sights = stand.graph.read_users(&[ada, grace], false).await.unwrap();
     assert!(matches!(sights[&ada], Ok(UserSight::Listed(_))));
     assert_eq!(sights[&grace], Ok(UserSight::Unseen));
 
-    let alone = stand.graph.read_users(&[grace]).await.unwrap();
+    let alone = stand.graph.read_users(&[grace], false).await.unwrap();
     assert_eq!(alone[&grace], Ok(UserSight::ById(UserRead::NotFound)), "by id it is evidence");
-    assert!(stand.graph.read_users(&[]).await.unwrap().is_empty());
+    assert!(stand.graph.read_users(&[], false).await.unwrap().is_empty());
     assert_eq!(stand.graph.requests_sent(), 2);
 }
 
@@ -91,7 +124,7 @@ async fn bi33_objects_that_are_nobodys_profile_leave_their_people_unseen() {
         batch_of(&[json!({"status": 200, "body": {"value": value}})])
     })
     .await;
-    let sights = client_of(&server.base).read_users(&people(3)).await.unwrap();
+    let sights = client_of(&server.base).read_users(&people(3), false).await.unwrap();
     assert_eq!(sights.keys().copied().collect::<Vec<_>>(), people(3));
     assert_eq!((&sights[&somebody(0)], &sights[&somebody(1)]), (&Ok(UserSight::Unseen), &Ok(UserSight::Unseen)));
     assert!(matches!(sights[&somebody(2)], Ok(UserSight::Listed(_))));
@@ -106,7 +139,7 @@ async fn fa11_an_inner_429_holds_back_its_own_people_for_the_longest_wait() {
     })
     .await;
     let graph = client_of(&server.base);
-    let sights = graph.read_users(&people(45)).await.unwrap();
+    let sights = graph.read_users(&people(45), false).await.unwrap();
     assert!(matches!(sights[&somebody(0)], Ok(UserSight::Listed(_))), "the others are kept");
     for number in 15..45 {
         let retry_after = Duration::from_secs(7);
@@ -169,7 +202,7 @@ async fn bi32_an_answer_given_twice_is_none() {
 async fn bi32_a_batch_that_is_none_fails_as_a_whole() {
     for body in ["", "[]", "{}", r#"{"responses":{}}"#] {
         let server = Server::start(move |_| answer(body)).await;
-        let failed = client_of(&server.base).read_users(&people(2)).await;
+        let failed = client_of(&server.base).read_users(&people(2), false).await;
         assert!(matches!(failed, Err(GraphError::BadAnswer { call: "POST /$batch", .. })), "{body}");
     }
 }
@@ -288,5 +321,5 @@ async fn g10_many_are_looked_up_in_deleted_items_at_once() {
 #[tokio::test]
 #[should_panic(expected = "301 people in a request for 300")]
 async fn g08_more_people_than_one_request_holds_are_never_two_requests_behind_one_ticket() {
-    let _ = client_of("http://127.0.0.1:9").read_users(&people(301)).await;
+    let _ = client_of("http://127.0.0.1:9").read_users(&people(301), false).await;
 }

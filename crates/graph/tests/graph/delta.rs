@@ -87,7 +87,7 @@ async fn t5_a_wide_row_is_a_profile_and_a_narrow_one_is_not() {
     let stand = Stand::start().await;
     let ada = stand.person("Ada Lovelace");
     let narrow = end(stand.graph.user_delta_latest(DELTA_ACCESS).await.unwrap());
-    let wide = end(stand.graph.user_delta_latest(DELTA_PROFILE).await.unwrap());
+    let wide = end(stand.graph.user_delta_latest(&DELTA_PROFILE).await.unwrap());
     // What is not selected is not tracked: the narrow round hears of the switch only.
     stand.tenant.patch_user(ada.0, json!({"department": "Analysis", "accountEnabled": false})).unwrap();
 

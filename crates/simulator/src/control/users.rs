@@ -42,6 +42,19 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) async fn set_manager(
+    Chosen(tenant): Chosen,
+    Path((id, manager)): Path<(String, String)>,
+) -> Answered<StatusCode> {
+    tenant.set_manager(user_id(&tenant, &id)?, Some(user_id(&tenant, &manager)?))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn remove_manager(Chosen(tenant): Chosen, Path(id): Path<String>) -> Answered<StatusCode> {
+    tenant.set_manager(user_id(&tenant, &id)?, None)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 pub(super) async fn restore(Chosen(tenant): Chosen, Path(id): Path<String>) -> Answered<Json<Value>> {
     let id = user_id(&tenant, &id)?;
     tenant.restore_user(id)?;

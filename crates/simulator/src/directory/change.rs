@@ -25,6 +25,8 @@ pub(crate) enum What {
     Properties(Vec<String>),
     /// The membership of this object, one way or the other.
     Member(Uuid),
+    /// The user's manager; who it was before.
+    Manager(Option<Uuid>),
 }
 
 /// All changes of the last days, numbered from 1 without gaps.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::object::{Life, Version};
 use super::properties::Properties;
 use super::schema::Kind;
-use super::{Directory, address_key};
+use super::{Directory, MANAGER, address_key};
 
 /// The directory as seen by one request.
 #[derive(Clone, Copy)]
@@ -76,6 +76,11 @@ impl<'a> View<'a> {
 
     pub fn group(&self, id: &str) -> Option<Seen<'a>> {
         self.live(Uuid::parse_str(id).ok()?).filter(|seen| seen.kind == Kind::Group)
+    }
+
+    /// The user's live manager.
+    pub fn manager(&self, user: &Seen<'_>) -> Option<Seen<'a>> {
+        self.live(Uuid::parse_str(user.properties.text(MANAGER)?).ok()?)
     }
 
     /// Live objects that may have this address as UPN, mail or proxy address. The index knows only

@@ -1,6 +1,6 @@
 //! `/users` and what hangs below one user.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::answer::{Answer, Failure};
@@ -16,20 +16,22 @@ pub(super) const UNPLAYED: [&str; 4] = ["$expand", "$search", "$orderby", "$skip
 
 /// `GET /users/{id | userPrincipalName}`
 pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Answer, Failure> {
-    call.query().refuse(&["$expand", "$filter"])?;
+    call.query().refuse(&["$filter"])?;
     let select = Select::parse(call.query().get("$select"), &[Kind::User], &[])?;
+    let expand = expand(call)?;
     call.look(|view| {
         let user = view.user(id).ok_or_else(|| Failure::not_found(id))?;
         let mut body = json!({"@odata.context": call.context(&format!("users{}/$entity", select.context()))});
-        merge(&mut body, select.show(&user));
+        merge(&mut body, show(view, &user, &select, expand.as_ref()));
         Ok(Answer::ok(body))
     })
 }
 
 /// `GET /users`, filtered or page by page.
 pub(super) fn list(call: &Call<'_>) -> Result<Answer, Failure> {
-    call.query().refuse(&UNPLAYED)?;
+    call.query().refuse(&["$search", "$orderby", "$skip"])?;
     let select = Select::parse(call.query().get("$select"), &[Kind::User], &[])?;
+    let expand = expand(call)?;
     let filter = call.query().get("$filter").map(Filter::parse).transpose()?;
     if let Some(filter) = &filter {
         check_fields(Kind::User, filter)?;
@@ -38,9 +40,34 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     call.look(|view| {
         let found = candidates(view, filter.as_ref(), start);
         let matching = found.filter(|seen| filter.as_ref().is_none_or(|filter| filter.matches(seen)));
-        let rows = matching.map(|seen| (seen.id, Value::Object(select.show(&seen))));
+        let rows = matching.map(|seen| (seen.id, Value::Object(show(view, &seen, &select, expand.as_ref()))));
         page(call, &format!("users{}", select.context()), rows)
     })
+}
+
+/// What `$expand` asks of the manager: the one relation that is played, without levels.
+fn expand(call: &Call<'_>) -> Result<Option<Select>, Failure> {
+    let Some(expand) = call.query().get("$expand") else {
+        return Ok(None);
+    };
+    let options = expand.strip_prefix("manager").ok_or_else(|| Failure::unsupported("Only manager is expanded."))?;
+    let select = options.strip_prefix("($select=").and_then(|rest| rest.strip_suffix(')'));
+    match (options, select) {
+        ("", _) => Ok(Some(Select::default())),
+        (_, Some(names)) => Select::parse(Some(names), &[Kind::User], &[]).map(Some),
+        (_, None) => Err(Failure::unsupported("Of the options of $expand only $select is played.")),
+    }
+}
+
+/// The user; whoever has no manager is shown without one.
+fn show(view: View<'_>, user: &Seen<'_>, select: &Select, expand: Option<&Select>) -> Map<String, Value> {
+    let mut shown = select.show(user);
+    if let Some((expand, manager)) = expand.zip(view.manager(user)) {
+        let mut manager_shown = expand.show(&manager);
+        manager_shown.insert("@odata.type".to_owned(), json!(Kind::User.odata_type()));
+        shown.insert("manager".to_owned(), Value::Object(manager_shown));
+    }
+    shown
 }
 
 /// Whom the filter can be about, by id: by the index where one helps.
@@ -122,7 +149,7 @@ pub(super) fn get_member_groups(call: &Call<'_>, id: &str) -> Result<Answer, Fai
 }
 
 /// Adds the properties to an answer that has its context already.
-pub(super) fn merge(body: &mut Value, properties: serde_json::Map<String, Value>) {
+pub(super) fn merge(body: &mut Value, properties: Map<String, Value>) {
     if let Value::Object(body) = body {
         body.extend(properties);
     }

@@ -52,6 +52,38 @@ async fn a_round_tells_what_changed_since_the_last_and_how_people_left() {
     assert_eq!(round(&stage, &link).await.0, [] as [Value; 0]);
 }
 
+/// Of a manager a round tells no more than type and id, and only where it was selected.
+#[tokio::test]
+async fn a_round_tells_who_has_another_manager() {
+    let stage = Stage::set().await;
+    let tenant = &stage.tenant;
+    let [ada, kai, ines] =
+        ["Ada Lovelace", "Kai Brandt", "Ines Okafor"].map(|name| tenant.create_user(NewUser::named(name)));
+    let (_, link) = round(&stage, "users/delta?$select=city,manager").await;
+    let (_, blind) = round(&stage, "users/delta?$select=city").await;
+    let row = |id: uuid::Uuid, removed: bool| {
+        let mut row = json!({"@odata.type": "#microsoft.graph.user", "id": id});
+        if removed {
+            row["@removed"] = json!({"reason": "deleted"});
+        }
+        json!([{"id": ada, "manager@delta": [row]}])
+    };
+    tenant.set_manager(ada, Some(kai)).unwrap();
+    tenant.set_manager(ada, Some(ines)).unwrap();
+    let (second, link) = round(&stage, &link).await;
+    assert_eq!(json!(second), row(ines, false));
+    let (status, shown) = stage.get(&format!("users/{ada}?$select=id&$expand=manager($select=displayName)")).await;
+    assert_eq!((status, &shown["manager"]["displayName"]), (200, &json!("Ines Okafor")));
+
+    tenant.set_manager(ada, None).unwrap();
+    let (third, link) = round(&stage, &link).await;
+    assert_eq!(json!(third), row(ines, true));
+    assert_eq!(stage.get(&format!("users/{ada}?$select=id&$expand=manager")).await.1.get("manager"), None);
+    assert_eq!(round(&stage, &link).await.0, [] as [Value; 0]);
+    assert_eq!(round(&stage, &blind).await.0, [] as [Value; 0]);
+    assert_eq!(stage.get(&format!("users/{ada}?$expand=directReports")).await.0, 400);
+}
+
 #[tokio::test]
 async fn latest_means_from_now_on() {
     let stage = Stage::set().await;

@@ -18,7 +18,7 @@ use crate::error::WorkerError;
 use crate::jobs::compare_group::{mark, mark_deleted, mirror_one};
 use crate::jobs::decide_listed::{PAGE, decide_listed};
 use crate::jobs::relist::shrank;
-use crate::jobs::{daily_compare, deleted_people, delta, subscriptions};
+use crate::jobs::{daily_compare, deleted_people, delta, managers, subscriptions};
 use crate::listing::{self, Cursor, Fetched, deleted_group, fetch, read_group, read_nested};
 use crate::read::stamp;
 use crate::settle_people::{Occasion, Outcome, Settled};
@@ -374,9 +374,13 @@ impl Sync<'_> {
                 let began = self.checkpoint.links.first().map_or(self.ctx.store.now(), |link| link.taken_at);
                 let next_delta = began + self.basis.timing.delta_interval;
                 tx.start_task(connection, TaskKind::Delta, None, next_delta).await?;
+                managers::owe(self.ctx, tx, &self.basis).await?;
             }
-            TaskKind::DailyCompare => daily_compare::owe(self.ctx, tx, connection).await?,
-            TaskKind::ListGroup | TaskKind::Delta | TaskKind::Relist | TaskKind::Reevaluate => {}
+            TaskKind::DailyCompare => {
+                daily_compare::owe(self.ctx, tx, connection).await?;
+                managers::owe(self.ctx, tx, &self.basis).await?;
+            }
+            TaskKind::ListGroup | TaskKind::Delta | TaskKind::Relist | TaskKind::Reevaluate | TaskKind::Managers => {}
         }
         Ok(())
     }

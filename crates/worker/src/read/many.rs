@@ -30,14 +30,20 @@ pub(crate) struct Asked {
     pub facets: Facets,
     /// Only a read by id will do: access hangs on it (G-10).
     pub by_id: bool,
+    /// The manager is to be told in any case.
+    pub manager_too: bool,
 }
 
 impl Reader<'_> {
     /// Profiles of up to `IDS_PER_BATCH` people by one request with filters. `None`: not shown by it, which is no
     /// evidence of absence (G-09).
-    pub(crate) async fn glance(&self, users: &[ObjectId]) -> Result<Each<Option<ProfileRead>>, WorkerError> {
+    pub(crate) async fn glance(
+        &self,
+        users: &[ObjectId],
+        with_managers: bool,
+    ) -> Result<Each<Option<ProfileRead>>, WorkerError> {
         let (_place, order) = self.begin().await?;
-        let sights = match self.client.read_users(users).await {
+        let sights = match self.client.read_users(users, with_managers).await {
             Ok(sights) => each(sights, users.len() > 1),
             Err(failure) => return Ok(all_failed(users, &failure)),
         };
@@ -82,11 +88,12 @@ impl Reader<'_> {
         let (by_id, listed): (Vec<&Asked>, Vec<&Asked>) = wanted.partition(|one| one.by_id);
         let mut by_id: Vec<ObjectId> = by_id.into_iter().map(|one| one.user).collect();
         let mut profiles = BTreeMap::new();
+        let with_managers = listed.iter().any(|one| one.manager_too);
         let listed: Vec<ObjectId> = listed.into_iter().map(|one| one.user).collect();
         if listed.len() < 2 {
             by_id.extend(listed);
         } else {
-            for (user, sight) in self.glance(&listed).await? {
+            for (user, sight) in self.glance(&listed, with_managers).await? {
                 match sight {
                     Ok(Some(read)) if suffices(user, &read) => drop(profiles.insert(user, Ok(read))),
                     Ok(_) => by_id.push(user),

@@ -12,6 +12,7 @@ mod burst;
 mod delta;
 mod evidence;
 mod full_sync;
+mod managers;
 mod matching;
 mod people;
 mod preview;

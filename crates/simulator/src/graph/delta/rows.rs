@@ -9,7 +9,7 @@ use super::{Cursor, Round};
 use crate::directory::change::What;
 use crate::directory::object::Life;
 use crate::directory::schema::Kind;
-use crate::directory::{Seen, View};
+use crate::directory::{MANAGER, Seen, View};
 use crate::odata::select::Select;
 
 /// One row: an object, and a slice of the members that concern it.
@@ -18,6 +18,8 @@ pub(super) struct Piece {
     members: Vec<Uuid>,
     /// Which properties changed; `None` is all.
     changed: Option<Vec<String>>,
+    /// The manager changed; who it was before.
+    led_before: Option<Option<Uuid>>,
 }
 
 impl Piece {
@@ -35,12 +37,23 @@ impl Piece {
                 self.members.iter().map(|member| member_row(view, *member, current.contains(member))).collect();
             row.insert("members@delta".to_owned(), Value::Array(members));
         }
+        if let Some(before) = self.led_before.filter(|_| select.names(MANAGER)) {
+            row.extend(manager_row(view, &seen, before).map(|row| ("manager@delta".to_owned(), json!([row]))));
+        }
         Value::Object(row)
     }
 
     /// How much of a page it takes.
     fn weight(&self) -> usize {
         self.members.len().max(1)
+    }
+}
+
+/// Id and type alone [DELTA25]; nothing where there is no manager and was none.
+fn manager_row(view: View<'_>, user: &Seen<'_>, before: Option<Uuid>) -> Option<Value> {
+    match view.manager(user) {
+        Some(manager) => Some(member_row(view, manager.id, true)),
+        None => before.map(|before| member_row(view, before, false)),
     }
 }
 
@@ -114,7 +127,7 @@ impl Page {
         members.truncate(self.room);
         let member = members.last().copied().filter(|_| self.cut);
         self.cursor = Some(Cursor::After { object: seen.id, member });
-        let piece = Piece { id: seen.id, members, changed: None };
+        let piece = Piece { id: seen.id, members, changed: None, led_before: Some(None) };
         self.room = self.room.saturating_sub(piece.weight());
         self.pieces.push(piece);
     }
@@ -148,7 +161,8 @@ pub(super) fn of_changes(view: View<'_>, round: &Round, from: u64) -> (Vec<Piece
         let is_cut = members.len() > room;
         members.truncate(room);
         let member = members.last().copied();
-        let piece = Piece { id, members, changed: (!changed.whole).then_some(changed.properties) };
+        let led_before = if changed.whole { Some(changed.led_before.flatten()) } else { changed.led_before };
+        let piece = Piece { id, members, changed: (!changed.whole).then_some(changed.properties), led_before };
         room = room.saturating_sub(piece.weight());
         page.push(piece);
         if is_cut {
@@ -161,7 +175,8 @@ pub(super) fn of_changes(view: View<'_>, round: &Round, from: u64) -> (Vec<Piece
 /// Who is no more, though a first round need not tell: deleted objects, and members that left.
 pub(super) fn of_the_gone(view: View<'_>, round: &Round) -> Vec<Value> {
     let gone = view.all(round.kind, None).filter(|seen| seen.life != Life::Live && wanted(round, seen.id));
-    let objects = gone.map(|seen| Piece { id: seen.id, members: Vec::new(), changed: None });
+    let piece = |id| Piece { id, members: Vec::new(), changed: None, led_before: None };
+    let objects = gone.map(|seen| piece(seen.id));
     let select = Select(round.select.clone());
     let mut rows: Vec<Value> = objects.map(|piece| piece.row(view, round, &select)).collect();
     let changes = view.directory().changes().between(0, round.to).filter(|_| tells_members(round));
@@ -183,6 +198,8 @@ struct Changed {
     properties: Vec<String>,
     /// Created, deleted, restored: everything counts as changed.
     whole: bool,
+    /// Who was the manager before the first change of that.
+    led_before: Option<Option<Uuid>>,
 }
 
 impl Changed {
@@ -216,6 +233,9 @@ fn changed_objects(view: View<'_>, round: &Round, from: u64) -> Vec<(Uuid, Chang
             What::Member(member) => {
                 entry.members.insert(*member);
             }
+            What::Manager(before) => {
+                entry.led_before.get_or_insert(*before);
+            }
         }
     }
     order.into_iter().filter_map(|id| changed.remove(&id).map(|changed| (id, changed))).collect()
@@ -229,5 +249,6 @@ fn tracked(round: &Round, what: &What) -> bool {
             round.select.as_ref().is_none_or(|select| names.iter().any(|name| select.contains(name)))
         }
         What::Member(_) => tells_members(round),
+        What::Manager(_) => round.select.as_ref().is_some_and(|names| names.iter().any(|name| name == MANAGER)),
     }
 }

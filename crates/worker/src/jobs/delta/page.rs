@@ -64,7 +64,7 @@ pub(super) async fn fetch(client: &GraphClient, round: DeltaRound, link: &PageLi
 pub(super) async fn latest(ctx: &Context, client: &GraphClient, round: DeltaRound) -> Result<String, WorkerError> {
     let mut next = match round {
         DeltaRound::UsersAccess => client.user_delta_latest(DELTA_ACCESS).await?.next,
-        DeltaRound::UsersProfile => client.user_delta_latest(DELTA_PROFILE).await?.next,
+        DeltaRound::UsersProfile => client.user_delta_latest(&DELTA_PROFILE).await?.next,
         DeltaRound::Groups => client.group_delta_latest(DELTA_GROUPS).await?.next,
     };
     loop {
@@ -132,8 +132,9 @@ async fn refresh_users(
     let mut shown: BTreeMap<ObjectId, Profile> = BTreeMap::new();
     for row in users {
         let hint = user(&row, false);
+        let other_manager = row.other_manager;
         match row.into_profile() {
-            Some(profile) if mirrored.contains(&hint.id) => {
+            Some(profile) if mirrored.contains(&hint.id) && !other_manager => {
                 shown.insert(hint.id, profile);
             }
             _ => hints.push(hint),
