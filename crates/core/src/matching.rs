@@ -224,8 +224,8 @@ fn judge(profile: &Profile, holders: &[&Candidate], mut doubts: BTreeSet<Doubt>,
     Match::Like(likeness(profile, holders, doubts, cx))
 }
 
-/// The conditions of TH-09 that can be checked here, one a line.
-fn doubts_about(profile: &Profile, holder: &Candidate, cx: &MatchContext<'_>) -> BTreeSet<Doubt> {
+/// What speaks against taking this record for the person's: the conditions of TH-09 that can be checked here, one a line.
+pub(crate) fn doubts_about(profile: &Profile, holder: &Candidate, cx: &MatchContext<'_>) -> BTreeSet<Doubt> {
     let domain = holder.email_key.as_deref().and_then(|email| email.rsplit('@').next()).unwrap_or_default();
     let domain_ok = cx.verified_domains.iter().any(|verified| verified.eq_ignore_ascii_case(domain));
     let former = holder.former_owner().is_some();

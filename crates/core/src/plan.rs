@@ -21,8 +21,10 @@ mod attributes;
 mod entry;
 mod evidence;
 pub mod kind_change;
+mod merge;
 mod together;
 
+pub use merge::Merge;
 pub use together::{rival, together};
 
 use kind_change::{KindBasis, KindChange};
@@ -101,6 +103,8 @@ pub enum Step {
         /// The other record.
         record: RecordId,
     },
+    /// Two records were this person's: one is archived, the other one is theirs. Then as after a link.
+    Merge(Box<Merge>),
     /// New values for mapped attributes.
     Update(Changes),
     /// Microsoft says from when on sign-ins hold (D5).
@@ -228,7 +232,10 @@ pub fn plan(observed: &Observed<'_>, rules: &RuleSet, cx: &PlanContext<'_>) -> P
         Some(record) if record.root || record.status == Status::Archived => {}
         Some(record) => match undoing(observed.answers, record) {
             Some(answer) => plan.unlink(record, answer, cx),
-            None => access::bring_in_line(&mut plan, observed, record, rules, cx),
+            None => match merge::asked_for(observed, record, cx) {
+                Some((answer, merge)) => plan.merge(merge, answer, cx),
+                None => access::bring_in_line(&mut plan, observed, record, rules, cx),
+            },
         },
         None => entry::enter(&mut plan, observed, rules, cx),
     }
@@ -247,6 +254,14 @@ impl Plan {
         self.agreements = Agreements::default();
         self.steps.push(Step::Unlink { record: record.id });
         self.answered.push(answer.review);
+        self.look_again(cx.now, WaitReason::NeedsBothFacets);
+    }
+
+    /// Superseded by the second plan of the same transaction, as after a link.
+    fn merge(&mut self, merge: Merge, answer: &Answer, cx: &PlanContext<'_>) {
+        self.agreements = Agreements::default();
+        self.follow(answer);
+        self.steps.push(Step::Merge(Box::new(merge)));
         self.look_again(cx.now, WaitReason::NeedsBothFacets);
     }
 

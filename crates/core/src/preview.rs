@@ -70,7 +70,7 @@ fn entering(plan: &Plan) -> Option<Outlook> {
     if steps(|step| matches!(step, Step::Create(_))) {
         return Some(Outlook::Created);
     }
-    if steps(|step| matches!(step, Step::Link { .. } | Step::Rehire { .. })) {
+    if steps(|step| matches!(step, Step::Link { .. } | Step::Rehire { .. } | Step::Merge(_))) {
         return Some(Outlook::Linked);
     }
     (!plan.reviews.is_empty()).then_some(Outlook::Review)

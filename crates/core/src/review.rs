@@ -30,6 +30,8 @@ pub enum Choice {
     Link,
     /// The record is this person's, who came back under a new object id.
     Rehire,
+    /// Both records are this person's.
+    Merge,
     /// Somebody else's: a record of their own for this person.
     Create,
     /// Somebody else's, and nothing for this person.
@@ -60,6 +62,9 @@ impl Choice {
             Self::Rehire => {
                 "the record is this person's, who came back under a new object id: it keeps its id, and follows the new one"
             }
+            Self::Merge => {
+                "both records are this person's: the other one keeps its id and all that refers to it and follows Microsoft from now on, the one they have is archived; this is not undone"
+            }
             Self::Create => {
                 "somebody else's record: this person gets one of their own, without what the other one has (address, username)"
             }
@@ -80,12 +85,12 @@ impl Choice {
 
     /// Touches a record that another person has, had, or must be trusted with: wants a second yes.
     pub const fn wants_yes(self) -> bool {
-        matches!(self, Self::Rehire | Self::Unlink | Self::Reassign)
+        matches!(self, Self::Rehire | Self::Merge | Self::Unlink | Self::Reassign)
     }
 
     /// It is about one of the records concerned.
     const fn names_record(self) -> bool {
-        matches!(self, Self::Link | Self::Rehire | Self::Reassign)
+        matches!(self, Self::Link | Self::Rehire | Self::Merge | Self::Reassign)
     }
 }
 
@@ -115,6 +120,8 @@ pub enum Doubt {
     SeveralUsers,
     /// Only another address or the sign-in name agrees.
     OtherAddress,
+    /// Microsoft was not asked who else has the address.
+    NotAsked,
     /// They were linked before, and somebody undid it.
     Undone,
 }
@@ -140,6 +147,7 @@ impl Doubt {
             }
             Self::SeveralUsers => "in Microsoft, not exactly this one user has the address",
             Self::OtherAddress => "a record has another address or the sign-in name of this person as its address",
+            Self::NotAsked => "Microsoft was not asked who else has the address",
             Self::Undone => "they were linked before, and an admin undid it",
         }
     }

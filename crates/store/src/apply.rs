@@ -157,7 +157,7 @@ impl Tx {
         self.write_removals(connection, own).await?;
         self.end_exemptions(connection, decided).await?;
         let held = self.write_holds(connection, own).await?;
-        let reviews = self.write_reviews(connection, decided).await?;
+        let reviews = self.write_reviews(connection, decided, &contested).await?;
         self.write_decisions(connection, decided).await?;
         let again: Vec<MarkDue> =
             contested.iter().map(|place| look_again(&decided[*place], now + self.timing().coalesce)).collect();
@@ -188,6 +188,7 @@ impl Tx {
         let steps = decided.iter().flat_map(|one| &one.plan.steps);
         let ids: Vec<RecordId> = steps
             .filter_map(|step| match step {
+                Step::Merge(merge) => Some(merge.record),
                 Step::Link { record } | Step::Rehire { record, .. } | Step::ReleaseAddress { record } => Some(*record),
                 _ => None,
             })
@@ -261,7 +262,7 @@ fn sum_up(changes: &[Change<'_>], contested: &[usize]) -> Applied {
             Some(Effect::Linked) => &mut applied.linked,
             Some(Effect::Deactivated) => &mut applied.deactivated,
             Some(Effect::Reactivated) => &mut applied.reactivated,
-            Some(Effect::Unlinked | Effect::KindChanged | Effect::Updated) => &mut applied.updated,
+            Some(Effect::Unlinked | Effect::KindChanged | Effect::Merged | Effect::Updated) => &mut applied.updated,
             None => &mut applied.unchanged,
         };
         *counter += 1;
@@ -285,6 +286,7 @@ pub(crate) enum Effect {
     Linked,
     Unlinked,
     KindChanged,
+    Merged,
     Updated,
 }
 
@@ -298,6 +300,7 @@ impl Effect {
             Self::Linked => "record.link",
             Self::Unlinked => "record.unlink",
             Self::KindChanged => "record.kind_change",
+            Self::Merged => "record.merge",
             Self::Updated => "record.update",
         }
     }
@@ -307,7 +310,8 @@ impl Change<'_> {
     pub(crate) fn effect(&self) -> Option<Effect> {
         let after = self.after.as_ref()?;
         if self.archived.is_some() {
-            return Some(Effect::KindChanged);
+            let joined = self.before.as_ref().is_some_and(|before| before.entra_id != after.entra_id);
+            return Some(if joined { Effect::Merged } else { Effect::KindChanged });
         }
         let Some(before) = &self.before else { return Some(Effect::Created) };
         let effect = match (before.status, after.status) {

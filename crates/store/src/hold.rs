@@ -185,7 +185,7 @@ fn cause_word(hold: &Held, limit: &str) -> &'static str {
 fn left_as(change: &Change<'_>, known: &HeldAs) -> Option<&'static str> {
     // An unlinked record is nobody's in Microsoft any more.
     let left = |after: &Record| after.status != Status::Active || after.entra_id.is_none();
-    let out = change.removed().is_some() || change.after.as_ref().is_some_and(left);
+    let out = change.removed().is_some() || change.archived.is_some() || change.after.as_ref().is_some_and(left);
     let by_answer = change.decided.judgement == Judgement::Approved && matches!(known.answer, HoldAnswer::Approved(_));
     match () {
         () if out && by_answer => Some("gone"),

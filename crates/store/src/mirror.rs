@@ -310,7 +310,7 @@ impl Reader<'_> {
             .collect();
         let mut answers = self.answers(connection.id, &ids).await?;
         let mut candidates = self.candidates(connection, &rows, &answers).await?;
-        let mut kind_bases = self.kind_bases(connection, &rows).await?;
+        let mut kind_bases = self.kind_bases(connection, &rows, &answers).await?;
         Ok(rows
             .into_iter()
             .map(|(row, record)| MirroredPerson {

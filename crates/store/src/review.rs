@@ -68,6 +68,7 @@ impl Tx {
         &mut self,
         connection: &Connection,
         decided: &[Decided<'_>],
+        contested: &[usize],
     ) -> Result<u64, StoreError> {
         let open = self.open_reviews(connection, decided).await?;
         let mut gone = unasked(&open, decided);
@@ -91,7 +92,7 @@ impl Tx {
         for chunk in rows.chunks(ROWS_PER_STATEMENT) {
             opened += self.run(sql(INSERT).rows(chunk.iter().cloned()).push(" ON CONFLICT DO NOTHING")).await?;
         }
-        self.note_applied(decided).await?;
+        self.note_applied(decided, contested).await?;
         self.announce_links(connection, decided).await?;
         Ok(opened)
     }
@@ -133,8 +134,11 @@ impl Tx {
         Ok(())
     }
 
-    async fn note_applied(&mut self, decided: &[Decided<'_>]) -> Result<(), StoreError> {
-        let answered: Vec<ReviewId> = decided.iter().flat_map(|one| one.plan.answered.iter().copied()).collect();
+    /// A merge is taken as a whole or not at all: that of somebody contested was not carried out, and is tried again.
+    async fn note_applied(&mut self, decided: &[Decided<'_>], contested: &[usize]) -> Result<(), StoreError> {
+        let merges = |one: &Decided<'_>| one.plan.steps.iter().any(|step| matches!(step, Step::Merge(_)));
+        let done = decided.iter().enumerate().filter(|(place, one)| !(contested.contains(place) && merges(one)));
+        let answered: Vec<ReviewId> = done.flat_map(|(_, one)| one.plan.answered.iter().copied()).collect();
         let now = self.now();
         for chunk in answered.chunks(IDS_PER_STATEMENT) {
             let ids = chunk.iter().copied();

@@ -194,7 +194,7 @@ async fn apply_once(
 }
 
 fn links(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| matches!(step, Step::Link { .. } | Step::Rehire { .. }))
+    plan.steps.iter().any(|step| matches!(step, Step::Link { .. } | Step::Rehire { .. } | Step::Merge(_)))
 }
 
 impl Look {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::field::{self, DISPLAY_NAME, EMAIL, FailedField, Mapped, USERNAME, map_fields};
 use crate::id::RecordId;
 use crate::matching::{self, Candidate};
-use crate::plan::{Changes, Observed, Plan, PlanContext, Step};
+use crate::plan::{Changes, Observed, Plan, PlanContext, Step, merge};
 use crate::profile::{Profile, address_key};
 use crate::record::{Kind, Record};
 use crate::review::{Answer, Choice, NewReview, ReviewKind, latest};
@@ -23,8 +23,8 @@ pub(super) fn update(
     observed: &Observed<'_>,
     cx: &PlanContext<'_>,
 ) {
-    let (candidates, answers) = (observed.candidates, observed.answers);
-    let changes = Mapping { plan, profile, record: Some(record), candidates, answers, cx }.changes(record.kind);
+    let candidates = observed.candidates;
+    let changes = Mapping { plan, profile, record: Some(record), candidates, observed, cx }.changes(record.kind);
     if !changes.is_empty() {
         plan.steps.push(Step::Update(changes));
     }
@@ -38,8 +38,8 @@ pub(super) fn initial(
     observed: &Observed<'_>,
     cx: &PlanContext<'_>,
 ) -> Changes {
-    let (candidates, answers) = (observed.candidates, observed.answers);
-    Mapping { plan, profile, record: None, candidates, answers, cx }.changes(kind)
+    let candidates = observed.candidates;
+    Mapping { plan, profile, record: None, candidates, observed, cx }.changes(kind)
 }
 
 struct Mapping<'a> {
@@ -47,7 +47,7 @@ struct Mapping<'a> {
     profile: &'a Profile,
     record: Option<&'a Record>,
     candidates: &'a [Candidate],
-    answers: &'a [Answer],
+    observed: &'a Observed<'a>,
     cx: &'a PlanContext<'a>,
 }
 
@@ -144,7 +144,7 @@ impl<'a> Mapping<'a> {
     fn taken_address(&mut self, key: &str, holders: &[&Candidate]) -> bool {
         let candidates = self.named(holders);
         let to_this = |answer: &&Answer| answer.is_to(key, &candidates);
-        let answer = latest(self.answers, ReviewKind::AddressTaken).filter(to_this);
+        let answer = latest(self.observed.answers, ReviewKind::AddressTaken).filter(to_this);
         match (answer.map(|answer| (answer.choice, answer)), holders) {
             (Some((Choice::Keep, answer)), _) => {
                 self.plan.follow(answer);
@@ -158,15 +158,35 @@ impl<'a> Mapping<'a> {
             _ => {}
         }
         // A record of its own was made for this person knowing that the address is another's.
-        let apart = latest(self.answers, ReviewKind::Link).filter(to_this);
+        let apart = latest(self.observed.answers, ReviewKind::Link).filter(to_this);
         if apart.is_none_or(|answer| answer.choice != Choice::Create) {
-            self.plan.reviews.push(address_taken(key, candidates, holders));
+            let review = self.address_taken(key, candidates, holders);
+            self.plan.reviews.push(review);
         }
         false
     }
 
     fn username_said(&self) -> Option<String> {
         username::of(self.profile, self.cx.settings.username).ok().flatten()
+    }
+
+    /// Whether the address can go to this person, or both records be theirs, depends on the record that has it.
+    fn address_taken(&self, key: &str, candidates: Vec<RecordId>, holders: &[&Candidate]) -> NewReview {
+        let holder = match holders {
+            [holder] if holder.may_lose_address() => Some(*holder),
+            _ => None,
+        };
+        let merge = holder.filter(|_| self.record.is_some_and(|own| !own.root));
+        let merge = merge.and_then(|holder| merge::doubts(self.profile, holder, self.observed, self.cx));
+        let offered = [(true, Choice::Keep), (holder.is_some(), Choice::Reassign), (merge.is_some(), Choice::Merge)];
+        NewReview {
+            kind: ReviewKind::AddressTaken,
+            about: Some(key.to_owned()),
+            candidates,
+            doubts: merge.unwrap_or_default(),
+            why: "the new address belongs to another record; the old one is kept".to_owned(),
+            choices: offered.into_iter().filter_map(|(holds, choice)| holds.then_some(choice)).collect(),
+        }
     }
 
     /// A username that is taken gets a number where the connection allows it; else it is a question.
@@ -208,7 +228,7 @@ impl<'a> Mapping<'a> {
 
     /// What was answered about this name; leaving it out holds only while the records are those of then.
     fn answered_username(&self, key: &str) -> Option<&'a Answer> {
-        latest(self.answers, ReviewKind::UsernameTaken).filter(|answer| answer.is_to(key, &[]))
+        latest(self.observed.answers, ReviewKind::UsernameTaken).filter(|answer| answer.is_to(key, &[]))
     }
 
     fn ask_for_username(&mut self, username: &str, answer: Option<&Answer>) {
@@ -258,18 +278,6 @@ fn changed(mapped: Mapped, current: Option<&Value>) -> Option<Value> {
 fn is_numbered_form(username: &str, current: Option<&str>) -> bool {
     let Some(current) = current.map(address_key) else { return false };
     (2..=username::MAX_NUMBER).any(|number| address_key(&username::with_number(username, number)) == current)
-}
-
-fn address_taken(key: &str, candidates: Vec<RecordId>, holders: &[&Candidate]) -> NewReview {
-    let may_move = matches!(holders, [holder] if holder.may_lose_address());
-    NewReview {
-        kind: ReviewKind::AddressTaken,
-        about: Some(key.to_owned()),
-        candidates,
-        doubts: BTreeSet::new(),
-        why: "the new address belongs to another record; the old one is kept".to_owned(),
-        choices: if may_move { vec![Choice::Keep, Choice::Reassign] } else { vec![Choice::Keep] },
-    }
 }
 
 fn username_taken(key: &str, candidates: Vec<RecordId>) -> NewReview {

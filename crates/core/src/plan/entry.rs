@@ -60,7 +60,7 @@ fn may_be_excluded(user: &MirroredUser, rules: &RuleSet) -> bool {
     !user.fresh.membership && rules.rules().iter().any(|rule| rule.exclude)
 }
 
-fn match_context<'a>(observed: &Observed<'a>, cx: &PlanContext<'a>) -> MatchContext<'a> {
+pub(super) fn match_context<'a>(observed: &Observed<'a>, cx: &PlanContext<'a>) -> MatchContext<'a> {
     MatchContext {
         realm: cx.realm,
         verified_domains: cx.verified_domains,

@@ -166,6 +166,26 @@ fn is_proven(user: &MirroredUser) -> bool {
     user.fresh.profile && user.fresh.membership && !later
 }
 
+impl Archive {
+    /// `taken` holds the names of the realm around the record's own.
+    pub(super) fn of(record: &Record, taken: &TakenKeys) -> Self {
+        let mut reasons = record.reasons.clone();
+        reasons.insert(Reason::KindChanged);
+        Self {
+            record: record.id,
+            username: record.username.as_deref().map(|name| archived_name(name, &taken.usernames)),
+            email: record.email.as_deref().map(|address| archived_name(address, &taken.emails)),
+            reasons,
+        }
+    }
+}
+
+/// The reasons that go with the person from record to record: what an admin switched off by hand stays off.
+pub(super) fn carried(old: &Record) -> BTreeSet<Reason> {
+    let carried = |reason: &&Reason| **reason == Reason::ByHand && !old.by_hand_lifted;
+    old.reasons.iter().filter(carried).copied().collect()
+}
+
 struct Changing<'a> {
     basis: &'a KindBasis,
     observed: &'a Observed<'a>,
@@ -194,14 +214,7 @@ impl Changing<'_> {
             taken.usernames.retain(|key| former.username.as_deref().map(address_key).as_ref() != Some(key));
             taken.emails.retain(|key| former.email.as_deref().map(address_key).as_ref() != Some(key));
         }
-        let mut reasons = self.old.reasons.clone();
-        reasons.insert(Reason::KindChanged);
-        Archive {
-            record: self.old.id,
-            username: self.old.username.as_deref().map(|name| archived_name(name, &taken.usernames)),
-            email: self.old.email.as_deref().map(|address| archived_name(address, &taken.emails)),
-            reasons,
-        }
+        Archive::of(self.old, &taken)
     }
 
     fn create(&self, plan: &mut Plan) -> Next {
@@ -214,7 +227,7 @@ impl Changing<'_> {
         let (kind, role, permissions) = (self.grant.kind, self.grant.role.clone(), self.grant.permissions.clone());
         let sessions_valid_from = self.profile.sessions_valid_from;
         let record = NewRecord { kind, role, permissions, attributes, sessions_valid_from };
-        Next::Create { record, reasons: self.carried() }
+        Next::Create { record, reasons: carried(self.old) }
     }
 
     /// The latest archived record of that kind; one in use keeps its archived name for ever and so never comes back (M8).
@@ -247,17 +260,12 @@ impl Changing<'_> {
             attributes.email = restored(former.email.as_deref(), &self.basis.taken.emails, &freed);
         }
         let (role, permissions) = (self.grant.role.clone(), self.grant.permissions.clone());
-        Next::BringBack { record: former.id, role, permissions, attributes, reasons: self.carried() }
+        Next::BringBack { record: former.id, role, permissions, attributes, reasons: carried(self.old) }
     }
 
     /// Names that the archived record gives up in the same step.
     fn archive_frees(&self) -> BTreeSet<String> {
         [&self.old.username, &self.old.email].into_iter().flatten().map(|name| address_key(name)).collect()
-    }
-
-    fn carried(&self) -> BTreeSet<Reason> {
-        let carried = |reason: &&Reason| **reason == Reason::ByHand && !self.old.by_hand_lifted;
-        self.old.reasons.iter().filter(carried).copied().collect()
     }
 
     /// The records that may stand in the way: not those of this change.

@@ -265,3 +265,64 @@ fn a_choice_is_checked_against_what_was_asked() {
     }
     assert_eq!(choose(Choice::Link, Some(record_id(2)), Some("ada")), Err(NotAChoice::Username));
 }
+
+#[test]
+fn g20_two_records_of_one_person_become_one_live_and_one_archived() {
+    let mut world = address_taken();
+    (world.others[0].entra_id, world.others[0].privileged) = (None, true);
+    let own = world.record().id;
+    let asked = world.plan().reviews.remove(0);
+    assert_eq!(asked.choices, [Choice::Keep, Choice::Reassign, Choice::Merge]);
+    assert_eq!(asked.doubts, BTreeSet::from([Doubt::Privileged, Doubt::NotAsked]));
+    world.answers_with(Choice::Merge);
+    let plan = world.settles();
+    assert!(matches!(&plan.steps[..], [Step::Merge(_)]) && plan.answered.len() == 1, "{plan:?}");
+    assert_eq!(world.record().id, record_id(500), "the local id of the other and all that refers to it stay");
+    assert_eq!((world.former[0].id, world.former[0].status), (own, Status::Archived));
+    assert_eq!(world.former[0].email.as_deref(), Some("Ada@fabrikam.example_Archived"));
+}
+
+/// What an admin switched off by hand stays off, whichever record is the person's.
+#[test]
+fn merged_by_hand_stays_by_hand() {
+    let mut world = address_taken();
+    world.others[0].entra_id = None;
+    world.inactive_for(&[Reason::ByHand]);
+    world.answers_with(Choice::Merge);
+    world.settles();
+    assert_eq!((world.record().id, world.reasons()), (record_id(500), vec![Reason::ByHand]));
+    world.settles();
+    assert!(!world.is_active());
+}
+
+/// What was not shown to whoever answered asks anew: the record became privileged, another one, or somebody's.
+#[test]
+fn a_merge_holds_for_what_was_shown() {
+    let changes: [fn(&mut Candidate); 4] = [
+        |other| other.privileged = true,
+        |other| other.id = record_id(501),
+        |other| other.status = Status::Archived,
+        |other| other.root = true,
+    ];
+    for change in changes {
+        let mut world = address_taken();
+        world.others[0].entra_id = None;
+        world.answers_with(Choice::Merge);
+        change(&mut world.others[0]);
+        let plan = world.plan();
+        assert!(!plan.steps.iter().any(|step| matches!(step, Step::Merge(_))), "{:?}", plan.steps);
+        assert_eq!(plan.reviews.len(), 1);
+    }
+}
+
+#[test]
+fn two_people_who_are_there_never_share_a_record() {
+    let mut world = address_taken();
+    assert_eq!(world.plan().reviews[0].choices, [Choice::Keep, Choice::Reassign], "Grace is there");
+    world.others[0].entra_id = None;
+    world.answers_with(Choice::Merge);
+    world.others[0].entra_id = Some(object(9));
+    let plan = world.plan();
+    assert!(!plan.steps.iter().any(|step| matches!(step, Step::Merge(_))), "linked meanwhile");
+    assert_eq!(plan.reviews.len(), 1, "and asked anew");
+}

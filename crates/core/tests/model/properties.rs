@@ -266,7 +266,7 @@ impl Life {
                     assert!(may_be_in(profile, world.guests) && plan.desired.grant.is_some());
                 }
                 Step::Link { .. } | Step::Update(_) | Step::SetAccess { .. } | Step::NoteSessions { .. } => {}
-                Step::Rehire { .. } | Step::Unlink { .. } | Step::ReleaseAddress { .. } => {
+                Step::Rehire { .. } | Step::Unlink { .. } | Step::ReleaseAddress { .. } | Step::Merge(_) => {
                     panic!("nobody answered anything")
                 }
             }

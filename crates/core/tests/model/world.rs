@@ -278,6 +278,22 @@ impl World {
             other.email_key = None;
             return;
         }
+        if let Step::Merge(merge) = step {
+            let old = self.record.take().filter(|own| own.id == merge.archive.record).expect("the person's own record");
+            let (username, email) = (merge.archive.username.clone(), merge.archive.email.clone());
+            self.former.push(Record {
+                status: Status::Archived,
+                reasons: merge.archive.reasons.clone(),
+                username,
+                email,
+                ..old
+            });
+            self.apply(&Step::Link { record: merge.record });
+            let linked = self.record.as_mut().expect("linked");
+            linked.reasons.extend(&merge.carried);
+            linked.status = if linked.reasons.is_empty() { Status::Active } else { Status::Inactive };
+            return;
+        }
         if let Step::Unlink { record } = step {
             let gone = self.record.take().filter(|own| own.id == *record).expect("the person's own record");
             self.others.retain(|other| other.id != gone.id);
@@ -304,7 +320,7 @@ impl World {
             Step::Create(_) | Step::Link { .. } | Step::Rehire { .. } | Step::ChangeKind(_) => {
                 unreachable!("done above")
             }
-            Step::Unlink { .. } | Step::ReleaseAddress { .. } => unreachable!("done above"),
+            Step::Unlink { .. } | Step::ReleaseAddress { .. } | Step::Merge(_) => unreachable!("done above"),
             Step::Update(changes) => write(record, changes),
             Step::NoteSessions { valid_from, .. } => record.sessions_valid_from = Some(*valid_from),
             Step::SetAccess { role, permissions } => {

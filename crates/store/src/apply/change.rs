@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::brake::{CauseClass, HoldAnswer, Judgement};
-use lockstep_core::plan::kind_change::{KindChange, Next};
-use lockstep_core::plan::{Changes, NewRecord, Step};
+use lockstep_core::plan::kind_change::{Archive, KindChange, Next};
+use lockstep_core::plan::{Changes, Merge, NewRecord, Step};
 use lockstep_core::record::{Reason, Record, Status};
 use lockstep_core::{ObjectId, RecordId, Timestamp};
 use serde_json::{Map, Value};
@@ -112,6 +112,7 @@ impl<'a> Change<'a> {
                 self.link(former, connection, user);
             }
             Step::Unlink { record } => self.after = Some(beside.former.get(record)?.clone()),
+            Step::Merge(merge) => self.merge(merge, connection, beside, now)?,
             // Another record's change: see [`release_addresses`].
             Step::ReleaseAddress { .. } => {}
             Step::Deactivate { reasons } => match self.removal(CauseClass::of(reasons), exempt) {
@@ -162,19 +163,24 @@ impl<'a> Change<'a> {
         SessionEnd::of(before, after, self.revoked)
     }
 
+    /// `None`: one of the two is not what it was when the answer was given.
+    fn merge(&mut self, merge: &Merge, connection: &Connection, beside: &Beside, now: Timestamp) -> Option<()> {
+        let own = self.decided.person.record.as_ref().filter(|own| own.id == merge.archive.record && !own.root)?;
+        let reached = |other: &&Record| other.connection.is_none_or(|of| of == connection.id);
+        let free = |other: &&Record| !other.root && other.status != Status::Archived && other.entra_id == merge.from;
+        let gone = |other: &&Record| other.entra_id.is_none() || other.status == Status::Inactive;
+        let other = beside.named.get(&merge.record).filter(reached).filter(free).filter(gone)?;
+        self.archived = Some(Archived { before: own.clone(), after: archived(own, &merge.archive, now) });
+        self.link(other, connection, self.decided.person.user.id);
+        self.amend(&merge.carried, &BTreeSet::new(), now);
+        Some(())
+    }
+
     /// Both halves. What the steps before wrote was for the case that this one is held.
     fn change_kind(&mut self, change: &KindChange, connection: &Connection, now: Timestamp) -> Option<()> {
         let person = self.decided.person;
         let own = person.record.as_ref().filter(|own| own.id == change.archive.record && !own.root)?;
-        let archive = &change.archive;
-        let archived = Record {
-            status: Status::Archived,
-            reasons: archive.reasons.clone(),
-            username: archive.username.clone(),
-            email: archive.email.clone(),
-            inactive_since: Some(now),
-            ..own.clone()
-        };
+        let archived = archived(own, &change.archive, now);
         let (before, next, reasons) = match &change.next {
             Next::Create { record, reasons } => (None, created(record, connection, person.user.id), reasons),
             Next::BringBack { record, role, permissions, attributes, reasons } => {
@@ -297,6 +303,17 @@ pub(crate) fn release_addresses<'a>(
         }
     }
     Some(())
+}
+
+fn archived(own: &Record, archive: &Archive, now: Timestamp) -> Record {
+    Record {
+        status: Status::Archived,
+        reasons: archive.reasons.clone(),
+        username: archive.username.clone(),
+        email: archive.email.clone(),
+        inactive_since: Some(now),
+        ..own.clone()
+    }
 }
 
 fn created(new: &NewRecord, connection: &Connection, user: ObjectId) -> Record {

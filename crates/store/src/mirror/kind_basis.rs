@@ -1,10 +1,11 @@
 //! What a change of kind needs to know besides: the person's archived records, and which names are taken around theirs.
-//! Read for those alone who wait for the second of two reads; of a page without any, nothing.
+//! Read for those alone who wait for the second of two reads, or whose records are to be merged; of a page without any, nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::plan::kind_change::{KindBasis, TakenKeys, archived_key, names_concerned};
 use lockstep_core::record::Record;
+use lockstep_core::review::{Answer, Choice};
 use lockstep_core::{ConnectionId, ObjectId};
 
 use crate::connection::Connection;
@@ -24,9 +25,13 @@ impl Reader<'_> {
         &mut self,
         connection: &Connection,
         people: &[(MirrorRow, Option<Record>)],
+        answers: &BTreeMap<ObjectId, Vec<Answer>>,
     ) -> Result<BTreeMap<ObjectId, KindBasis>, StoreError> {
+        let merges = |answer: &Answer| answer.choice == Choice::Merge && !answer.applied;
         let waits = |(row, record): &'_ (MirrorRow, Option<Record>)| {
-            row.user.agreements.kind.and(record.clone()).map(|record| (row.user.id, record))
+            let merges = answers.get(&row.user.id).is_some_and(|given| given.iter().any(merges));
+            let record = record.clone().filter(|_| merges || row.user.agreements.kind.is_some())?;
+            Some((row.user.id, record))
         };
         let waiting: Vec<(ObjectId, Record)> = people.iter().filter_map(waits).collect();
         if waiting.is_empty() {

@@ -16,6 +16,7 @@ mod due;
 mod event;
 mod hold;
 mod kind_change;
+mod merge;
 mod mirror;
 mod opening;
 mod postgres;

@@ -186,3 +186,31 @@ async fn bi36_an_address_is_given_to_this_person_and_the_other_one_is_not_asked_
     assert!(again.is_none(), "whoever gave it up is not asked for it back");
     world.rest().await;
 }
+
+/// M3, G-20: the application had her under another address; the sync made a second record before anybody knew.
+#[tokio::test]
+async fn g20_two_records_of_one_person_are_merged_and_the_old_id_stays() {
+    let seed = World::open().await;
+    let (mut world, staff) = with_existing(&[existing(&seed.tenant, "Ada King")]).await;
+    let ada = world.hire("Ada Lovelace", &[staff]);
+    world.sync().await;
+    let made = world.record(ada).await.expect("a second record");
+    let address = format!("ada.king@{}", world.tenant.domain());
+    world.tenant.patch_user(ada, json!({ "mail": address })).unwrap();
+    world.later(seconds(6)).await;
+    world.told(ada).await;
+    let asked = world.asked_about(ada, ReviewKind::AddressTaken).await;
+    assert_eq!(asked.choices, [Choice::Keep, Choice::Reassign, Choice::Merge]);
+
+    world.answers(asked.id, Choice::Merge).await;
+    let live = world.record(ada).await.expect("one live record");
+    assert_eq!((live.id, live.status, live.in_use), (asked.candidates[0], Status::Active, true));
+    assert_eq!((live.role.as_deref(), live.email.as_ref()), (Some("staff"), Some(&address)));
+    let archived = world.store.lookup_record_view(&made.id.to_string()).await.unwrap().expect("kept");
+    assert_eq!(archived.status, Status::Archived);
+    assert!(archived.email.is_some_and(|email| email.ends_with("_Archived")), "its names are free");
+    assert_eq!(world.active().await, 1, "never two live logins");
+    let left = world.reviews().await.into_iter().filter(|review| review.kind == ReviewKind::AddressTaken).count();
+    assert_eq!(left, 0);
+    world.rest().await;
+}
