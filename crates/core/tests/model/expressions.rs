@@ -118,7 +118,7 @@ fn bi55_what_is_wrong_is_refused_with_its_place() {
         ("user.manager", 5, "`user.manager.displayName`"),
         ("user.manager.department", 13, "`user.manager.mail`"),
         ("manager.displayName", 0, "unknown name"),
-        ("user.manager.manager.displayName", 21, "only `user` has properties"),
+        ("user.manager.manager.displayName", 13, "`user.manager.mail`"),
         ("lower(user.jobtitle)", 11, "user.jobTitle"),
         ("'é' + user.nothing", 11, "no such property"),
         ("user.mail.lowercase()", 10, "there is no function"),
