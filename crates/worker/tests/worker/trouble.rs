@@ -2,7 +2,7 @@
 
 use lockstep_core::record::Status;
 use lockstep_simulator::{Fault, Twist};
-use lockstep_store::ConnectionState;
+use lockstep_store::{ConnectionState, TaskKind};
 use serde_json::json;
 
 use crate::world::{World, eventually, minutes, seconds};
@@ -171,6 +171,31 @@ async fn fa14_a_refused_secret_needs_attention_and_heals_by_itself() {
     })
     .await;
     assert_eq!(world.reload().await.state, ConnectionState::Active);
+    world.rest().await;
+}
+
+/// "On recovery: delta from the last good token, then a compare" (C5); after a short trouble the delta alone.
+#[tokio::test]
+async fn c5_after_a_long_trouble_everybody_is_compared() {
+    let (mut world, _staff) = World::with_staff().await;
+    world.later(minutes(16)).await;
+    world.later(minutes(6)).await;
+    let secret = world.tenant.client_secret();
+    let listed = || world.requests("GET /groups/{id}/transitiveMembers");
+    for (lasts, heals_within, compared) in [(seconds(0), seconds(121), false), (minutes(10), minutes(9), true)] {
+        world.sim.reset_counters();
+        world.tenant.set_client_secret("rotated in the portal, not here");
+        world.tenant.expire_tokens();
+        world.store.start_task(world.connection.id, TaskKind::Delta, None, world.store.now()).await.unwrap();
+        eventually("nobody is told", async || world.reload().await.state == ConnectionState::NeedsAttention).await;
+        world.sim.clock().advance(lasts);
+        world.tenant.set_client_secret(&secret);
+        world.sim.clock().advance(heals_within);
+        eventually("it does not heal", async || world.reload().await.state == ConnectionState::Active).await;
+        world.settled().await;
+        world.later(seconds(61)).await;
+        assert_eq!(listed() > 0, compared, "after {lasts:?}");
+    }
     world.rest().await;
 }
 
