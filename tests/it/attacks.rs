@@ -6,14 +6,14 @@ use lockstep_core::field::FieldMap;
 use lockstep_core::hint::{Claim, Hint, HintMessage, Subject, VERSION};
 use lockstep_core::record::{Kind, Status};
 use lockstep_core::review::{Choice, ReviewKind};
-use lockstep_core::rule::Rule;
+use lockstep_core::rule::{Grantable, Rule};
 use lockstep_core::settings::{Defaults, Settings};
 use lockstep_core::{ConnectionId, ObjectId, SubscriptionId};
 use lockstep_simulator::{NewGroup, NewUser, Tenant, TenantSpec};
 use lockstep_store::import::ImportedRecord;
 use lockstep_store::view::record::RecordView;
 use lockstep_store::view::review::{ReviewFilter, ReviewView};
-use lockstep_store::{Admin, Chosen, Connection, MirroredPerson, NewConnection, NotSettled, People};
+use lockstep_store::{Admin, Chosen, Connection, MirroredPerson, NewConnection, NotSettled, People, StoreError};
 use lockstep_testkit::{World, connection_to};
 use lockstep_tests::{Company, assert_in};
 use serde_json::{Value, json};
@@ -43,7 +43,17 @@ impl Neighbour {
 
     /// Puts a rule on this group in force, and syncs.
     async fn maps(&self, world: &World, group: Uuid) {
-        let rule = Rule {
+        let rule = Self::rule(group);
+        let (fields, defaults, settings) = (FieldMap::default(), Defaults::default(), Settings::default());
+        let applied = world.store.apply_rules(self.connection.id, vec![rule], &fields, &defaults, &settings, &[]).await;
+        applied.expect("the rules are applied");
+        let task = world.store.start_full_sync(self.connection.id).await.expect("the sync starts");
+        world.finished(task).await;
+        world.settle().await;
+    }
+
+    fn rule(group: Uuid) -> Rule {
+        Rule {
             group: ObjectId(group),
             order: 10,
             kind: Kind::Employee,
@@ -53,13 +63,7 @@ impl Neighbour {
             exclude: false,
             group_name: "Staff".to_owned(),
             group_created_at: None,
-        };
-        let (fields, defaults, settings) = (FieldMap::default(), Defaults::default(), Settings::default());
-        let applied = world.store.apply_rules(self.connection.id, vec![rule], &fields, &defaults, &settings, &[]).await;
-        applied.expect("the rules are applied");
-        let task = world.store.start_full_sync(self.connection.id).await.expect("the sync starts");
-        world.finished(task).await;
-        world.settle().await;
+        }
     }
 
     fn hires(&self, user: NewUser) -> Uuid {
@@ -211,6 +215,45 @@ async fn th10_one_companys_admin_reaches_no_group_and_no_record_of_another() {
     }
     assert_eq!(substance(&named(&world, "ada.lovelace@contoso.example").await), before);
     assert_in(world.record(ada).await.as_ref(), "Technician");
+    world.stop().await;
+}
+
+/// TH-10: the admin of one company gives people a role, or a permission, above what the operator lets the company give.
+#[tokio::test(flavor = "multi_thread")]
+async fn th10_one_companys_admin_gives_no_role_above_the_operators_list() {
+    let world = World::start().await;
+    Company::connected(&world).await;
+    let neighbour = Neighbour::of(&world, None).await;
+    let mallory = neighbour.hires(NewUser::named("Mallory"));
+    let id = neighbour.connection.id;
+    let list = Grantable(Some(["Technician", "tickets"].map(str::to_owned).into()));
+    world.store.set_grantable(id, &list, &admin()).await.expect("the operator says what may be given");
+    neighbour.maps(&world, neighbour.staff).await;
+    let role_of = async || {
+        person(&world, &neighbour.connection, mallory).await.and_then(|one| one.record).and_then(|one| one.role)
+    };
+    assert_eq!(role_of().await.as_deref(), Some("Technician"));
+
+    let rules = || Neighbour::rule(neighbour.staff);
+    let [mut owner, mut permission, mut root, mut console] = [rules(), rules(), rules(), rules()];
+    owner.role = Some("Owner".to_owned());
+    permission.permissions = vec!["tickets".to_owned(), "everything".to_owned()];
+    root.role = Some("Root ".to_owned());
+    console.permissions = vec!["Console-Admin".to_owned()];
+    let (fields, defaults, settings) = (FieldMap::default(), Defaults::default(), Settings::default());
+    let try_all = async |rules: [&Rule; 2]| {
+        for rule in rules {
+            let tried = world.store.apply_rules(id, vec![rule.clone()], &fields, &defaults, &settings, &[]).await;
+            assert!(matches!(tried, Err(StoreError::Refused(_))), "{:?}", rule.role);
+        }
+    };
+    try_all([&owner, &permission]).await;
+    // What is the host's alone is in nobody's gift, whatever the operator allows.
+    let tried = world.store.set_grantable(id, &Grantable(Some(["tickets".to_owned()].into())), &admin()).await;
+    assert!(matches!(tried, Err(StoreError::Refused(_))), "the rules in force give a technician");
+    world.store.set_grantable(id, &Grantable::default(), &admin()).await.expect("any");
+    try_all([&root, &console]).await;
+    assert_eq!(role_of().await.as_deref(), Some("Technician"));
     world.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockstep_core::field::FieldMap;
 use lockstep_core::profile::Profile;
-use lockstep_core::rule::{Rule, RuleSet};
+use lockstep_core::rule::{Rule, RuleError, RuleSet};
 use lockstep_core::rules_file::{RuleSpec, RulesFile};
 use lockstep_core::settings::{Defaults, Settings};
 use lockstep_core::trial::{self, Trial, Tried};
@@ -67,8 +67,9 @@ impl ReadRules {
     }
 
     fn rule_set(&self, connection: &Connection) -> Result<RuleSet, Failure> {
-        RuleSet::build(connection.rules_version + 1, self.rules.clone())
-            .map_err(|error| Failure::of("reading the rules file", &error))
+        let refused = |error: &RuleError| Failure::of("reading the rules file", error);
+        connection.grantable.check(&self.rules).map_err(|error| refused(&error))?;
+        RuleSet::build(connection.rules_version + 1, self.rules.clone()).map_err(|error| refused(&error))
     }
 }
 

@@ -78,6 +78,35 @@ fn precedence(a: &Rule, b: &Rule) -> Ordering {
     a.order.cmp(&b.order).then_with(|| age(a).cmp(&age(b))).then_with(|| a.group.cmp(&b.group))
 }
 
+/// Names that no rule gives, whatever the operator allows: they mean what only the host has (TH-10, G-24).
+const RESERVED: [&str; 2] = ["root", "console_admin"];
+
+/// The roles and permissions that the rules of one connection may give: the operator's list, not the customer's (TH-10).
+/// Without one, whatever the rules name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Grantable(pub Option<BTreeSet<String>>);
+
+impl Grantable {
+    /// Refuses rules that give more than this.
+    ///
+    /// # Errors
+    /// [`RuleError::NotGrantable`] names the first.
+    pub fn check(&self, rules: &[Rule]) -> Result<(), RuleError> {
+        let given = |rule: &Rule| rule.role.iter().chain(&rule.permissions).find(|name| !self.allows(name)).cloned();
+        match rules.iter().find_map(|rule| given(rule).map(|name| (rule.group, name))) {
+            Some((group, name)) => Err(RuleError::NotGrantable { group, name }),
+            None => Ok(()),
+        }
+    }
+
+    /// A reserved name is one however it is written; the operator's names are compared as they stand.
+    fn allows(&self, name: &str) -> bool {
+        let plain = name.trim().to_lowercase().replace([' ', '-'], "_");
+        !RESERVED.contains(&plain.as_str()) && self.0.as_ref().is_none_or(|names| names.contains(name))
+    }
+}
+
 /// Rules that cannot stand together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
@@ -87,13 +116,23 @@ pub enum RuleError {
         /// The group.
         group: ObjectId,
     },
+    /// More than the operator lets this connection give (TH-10).
+    #[error(
+        "building the rules: the rule of group {group} gives `{name}`, which this connection may not give; `lockstep connection show` says what it may"
+    )]
+    NotGrantable {
+        /// The group.
+        group: ObjectId,
+        /// The role or permission.
+        name: String,
+    },
 }
 
 impl RuleError {
     /// A person must change the rules.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::TwoRulesForOneGroup { .. } => ErrorClass::Permanent,
+            Self::TwoRulesForOneGroup { .. } | Self::NotGrantable { .. } => ErrorClass::Permanent,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Connections: one Entra tenant each, with its secrets and its health.
 
 pub(crate) mod credential;
+pub(crate) mod grant;
 pub(crate) mod health;
 pub(crate) mod pause;
 pub(crate) mod removal;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lockstep_core::field::FieldMap;
+use lockstep_core::rule::Grantable;
 use lockstep_core::settings::{Defaults, Settings};
 use lockstep_core::timing::Timing;
 use lockstep_core::{ConnectionId, ObjectId, Timestamp};
@@ -28,7 +30,8 @@ use crate::sql::{Bind, Row, Sql, sql};
 
 const COLUMNS: &str = "SELECT id, name, tenant_id, domain, client_id, cloud, credential_kind, credential_expires_at, realm, guests,
     match_domains, test_users, state, since, reason, remedy, failures, next_try_at, checked_at, first_sync_at, gap_since,
-    last_notification_at, last_delta_at, rules_version, fields, defaults, settings, created_at FROM connection ";
+    last_notification_at, last_delta_at, rules_version, fields, defaults, settings, grantable,
+    created_at FROM connection ";
 const TAKEN: &str = "SELECT name, tenant_id FROM connection WHERE name = $1 OR tenant_id = $2";
 const ADD: &str =
     "INSERT INTO connection (id, name, tenant_id, domain, client_id, cloud, credential_kind, credential, realm,
@@ -162,6 +165,8 @@ pub struct Connection {
     pub defaults: Defaults,
     /// Settings of the rules file.
     pub settings: Settings,
+    /// What its rules may give.
+    pub grantable: Grantable,
     /// When it was added.
     pub created_at: Timestamp,
 }
@@ -350,6 +355,7 @@ fn connection_from(row: &Row) -> Result<Connection, StoreError> {
         fields: row.json(T, "fields")?,
         defaults: row.json(T, "defaults")?,
         settings: row.json(T, "settings")?,
+        grantable: row.json(T, "grantable")?,
         created_at: row.at("created_at")?,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lockstep_core::field::FieldMap;
 use lockstep_core::record::Kind;
-use lockstep_core::rule::{Rule, RuleSet};
+use lockstep_core::rule::{Grantable, Rule, RuleSet};
 use lockstep_core::settings::{Defaults, Settings};
 use lockstep_core::{ConnectionId, ObjectId, RecordId, TaskId};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ const LIST: &str = "SELECT group_id, rule_order, kind, role, permissions, nested
     FROM rule WHERE connection_id = $1";
 const VERSION: &str = "SELECT rules_version FROM connection WHERE id = $1";
 const RAISE: &str = "UPDATE connection SET rules_version = rules_version + 1, fields = $2, defaults = $3, settings = $4
-    WHERE id = $1 RETURNING rules_version";
+    WHERE id = $1 RETURNING rules_version, grantable";
 const CLEAR: &str = "DELETE FROM rule WHERE connection_id = $1";
 const CLEAR_EXEMPTIONS: &str = "DELETE FROM exemption WHERE connection_id = $1";
 // The mapped groups come into scope; what was read of one that is known stays.
@@ -69,7 +69,8 @@ impl Store {
     /// version, and that task. Decisions by older rules fail at their commit.
     ///
     /// # Errors
-    /// `NotFound` when the connection is gone, `Conflict` when other rules came into force since the plan was made.
+    /// `NotFound` when the connection is gone, `Refused` when they give more than the operator lets it give (TH-10),
+    /// `Conflict` when other rules came into force since the plan was made.
     pub async fn put_rules_in_force(
         &self,
         connection: ConnectionId,
@@ -135,6 +136,9 @@ impl Tx {
             return Err(StoreError::NotFound { what: "connection", id: connection.to_string() });
         };
         let version: i64 = row.get("rules_version")?;
+        // Here, so that no way of putting rules in force passes it by (TH-10).
+        let grantable: Grantable = row.json("connection", "grantable")?;
+        grantable.check(&rules).map_err(|refused| StoreError::refused(refused.to_string()))?;
         self.replace_rules(connection, &rules).await?;
         self.replace_exemptions(connection, confirmed, version).await?;
         self.audit(AuditEntry {
@@ -192,6 +196,11 @@ impl Tx {
         }
         Ok(())
     }
+}
+
+/// The rules of a connection as they stand, in no order.
+pub(crate) async fn list_rules(tx: &mut Tx, connection: ConnectionId) -> Result<Vec<Rule>, StoreError> {
+    tx.all(sql(LIST).bind(connection)).await?.iter().map(rule_from).collect()
 }
 
 fn rule_row(connection: ConnectionId, rule: &Rule) -> Vec<Bind> {

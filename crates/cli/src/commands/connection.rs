@@ -2,6 +2,7 @@
 
 mod add;
 mod check;
+mod grant;
 mod list;
 mod pause;
 mod remove;
@@ -40,6 +41,8 @@ pub enum Connection {
         /// The connection's name
         name: String,
     },
+    /// Say which roles and permissions the rules of a connection may give
+    Grant(grant::Grant),
     /// Disconnect a tenant; its records stay as they are
     Remove(remove::Remove),
 }
@@ -54,6 +57,7 @@ impl Connection {
             Self::Sync(sync) => sync.run(app).await,
             Self::Pause { name } => pause::pause(app, &name).await,
             Self::Resume { name } => pause::resume(app, &name).await,
+            Self::Grant(grant) => grant.run(app).await,
             Self::Remove(remove) => remove.run(app).await,
         }
     }

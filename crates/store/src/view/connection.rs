@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lockstep_core::brake::{CauseClass, Forecast};
+use lockstep_core::rule::Grantable;
 use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 use serde::{Serialize, Serializer};
 
@@ -51,6 +52,8 @@ pub struct ConnectionView {
     pub held: u64,
     /// Open questions.
     pub reviews: u64,
+    /// The roles and permissions that its rules may give; null: whatever they name (TH-10).
+    pub grantable: Grantable,
     /// What would trip the brake: for lost scope, then for verified revocations.
     pub brake: Vec<BrakeForecast>,
 }
@@ -107,7 +110,7 @@ impl Default for ConnectionFilter<'_> {
 
 const CONNECTIONS: &str = "SELECT c.id, c.name, c.tenant_id, c.domain, c.client_id, c.credential_kind, \
      c.credential_expires_at, c.state, c.since, c.reason, c.remedy, c.next_try_at, c.checked_at, c.first_sync_at, \
-     c.last_notification_at, c.last_delta_at, coalesce(p.active, 0) AS active, coalesce(p.inactive, 0) AS inactive, \
+     c.last_notification_at, c.last_delta_at, c.grantable, coalesce(p.active, 0) AS active, coalesce(p.inactive, 0) AS inactive, \
      EXISTS (SELECT 1 FROM rule r WHERE r.connection_id = c.id AND NOT r.exclude) AS has_rules, \
      EXISTS (SELECT 1 FROM task t WHERE t.connection_id = c.id AND t.kind = 'full_sync' AND t.state = 'due') AS syncing, \
      EXISTS (SELECT 1 FROM delta_link d WHERE d.connection_id = c.id AND d.expired_at IS NOT NULL) AS resyncing, \
@@ -146,6 +149,7 @@ impl ConnectionView {
             failed: count("failed")?,
             held: count("held")?,
             reviews: count("reviews")?,
+            grantable: row.json("connection", "grantable")?,
             brake: forecasts.into_iter().flatten().map(|forecast| BrakeForecast::of(forecast, now)).collect(),
         };
         view.explain(row, now)?;

@@ -74,6 +74,7 @@ pub async fn show(app: &App, name: &str) -> Outcome {
         ("people", format!("{} active, {} inactive", connection.people.active, connection.people.inactive)),
         ("events", format!("{} waiting, {} failed", connection.waiting, connection.failed)),
         ("open", format!("{} held, {} reviews", connection.held, connection.reviews)),
+        ("rules may give", super::grant::in_words(&connection.grantable)),
         ("rules without effect", without_effect(&rules)),
     ];
     lines.extend(connection.brake.iter().map(|forecast| (cause_label(forecast), forecast.words.clone())));
