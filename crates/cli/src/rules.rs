@@ -111,6 +111,17 @@ pub async fn plan_rules(
     Ok(preview_rules(store, client, connection, rules, fields, defaults, settings).await?)
 }
 
+/// Who would change by the rules in force: the plan of a first sync (M12). Writes nothing.
+pub async fn plan_first_sync(
+    store: &Store,
+    client: &GraphClient,
+    connection: &Connection,
+) -> Result<RulePlan, Failure> {
+    let rules = store.rule_set(connection.id).await?;
+    let Connection { fields, defaults, settings, .. } = connection.clone();
+    Ok(preview_rules(store, client, connection, rules, fields, defaults, settings).await?)
+}
+
 /// What rules brought about.
 #[derive(Clone, Copy)]
 pub struct InForce {

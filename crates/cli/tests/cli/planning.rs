@@ -81,3 +81,33 @@ async fn m12_nobody_loses_access_whom_the_shown_plan_did_not_name() {
     })
     .await;
 }
+
+/// "First live sync shows its plan" (M12): before it does anything, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn m12_the_first_sync_shows_its_plan_first() {
+    let team = Team::start().await;
+    blocking(move || {
+        let bench = Workbench::with(&team.simulator);
+        assert_eq!(bench.connect(&team.tenant).code, 0);
+        bench.write("rules.toml", &team.rules());
+        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        let sync = ["connection", "sync", "contoso", "--wait"];
+        // Nobody is at work yet.
+        let shown = std::thread::scope(|scope| {
+            let shown = scope.spawn(|| bench.run(&sync));
+            bench
+                .wait_for("the command to be at work", crate::workbench::SOON, || bench.path("lockstep-data").exists());
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            let serving = bench.serve();
+            (shown.join().unwrap(), serving)
+        });
+        let (first, _serving) = shown;
+        assert_eq!(first.code, 0, "{}", first.stderr);
+        let plan = first.stdout.find("the plan of the first sync").expect("the plan is shown");
+        let done = first.stdout.find(&format!("{} users in", Team::SIZE)).expect("what was done is shown");
+        assert!(plan < done, "{}", first.stdout);
+        assert!(first.stdout[plan..done].contains(&format!("created            {}", Team::SIZE)), "{}", first.stdout);
+        assert_eq!(bench.json(&sync)["plan"], Value::Null, "later ones have none");
+    })
+    .await;
+}

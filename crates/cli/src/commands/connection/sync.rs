@@ -8,13 +8,15 @@ use lockstep_core::{EventId, ObjectId};
 use lockstep_graph::UserRead;
 use lockstep_store::view::event::{EventStatus, EventView};
 use lockstep_store::{Connection, ConnectionState, Store, SyncProgress};
-use lockstep_worker::graph_client;
+use lockstep_worker::{RulePlan, graph_client};
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::app::{App, named_connection, record_of};
+use crate::commands::rule::plan::shown;
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Format};
+use crate::rules::plan_first_sync;
 use crate::syncing::{SyncSummary, wait_for_sync};
 use crate::word::word;
 
@@ -53,6 +55,7 @@ impl Sync {
                 self.name
             )));
         }
+        let plan = if self.wait { first_plan(app, store, connection).await? } else { None };
         let task = store.start_full_sync(connection.id).await?;
         if !self.wait {
             return self.started(app, &json!({ "task": task }), "a sync has started; --wait shows its end");
@@ -62,7 +65,9 @@ impl Sync {
         bar.finish_and_clear();
         let summary = summary?;
         if app.format == Format::Json {
-            return output::json(&summary);
+            let mut shown = json!(summary);
+            shown["plan"] = json!(plan);
+            return output::json(&shown);
         }
         output::line(&one_line(&summary))?;
         if summary.held > 0 {
@@ -104,6 +109,27 @@ impl Sync {
             Format::Table => output::line(text),
         }
     }
+}
+
+/// The first sync shows what it will do before it does it (M12). A plan that cannot be made keeps nobody out: what stands
+/// in its way the sync meets too, and its removals are one hold.
+async fn first_plan(app: &App, store: &Store, connection: &Connection) -> Result<Option<RulePlan>, Failure> {
+    if connection.first_sync_at.is_some() {
+        return Ok(None);
+    }
+    let client = graph_client(store, connection, &app.graph()).await?;
+    let plan = match plan_first_sync(store, &client, connection).await {
+        Ok(plan) => plan,
+        Err(failure) => {
+            output::note(&format!("the plan of the first sync cannot be shown: {failure}"));
+            return Ok(None);
+        }
+    };
+    if app.format == Format::Table {
+        output::line("the plan of the first sync; whoever would lose access by it is held, all as one hold:")?;
+        output::line(&shown(&plan))?;
+    }
+    Ok(Some(plan))
 }
 
 /// An id is taken as it is; a sign-in name is looked up in Microsoft.
