@@ -27,6 +27,8 @@ A sample rules.toml (group ids are the object ids of security groups in Entra):
   kind = \"employee\"           # or \"contact\"
   role = \"Technician\"
   permissions = [\"tickets\"]
+  nested = true               # members of groups inside it count (the default);
+                              # Microsoft's own app assignment does not count them
 
   [[rule]]
   group = \"11111111-1111-1111-1111-111111111111\"

@@ -128,3 +128,12 @@ fn a_store_or_queue_that_cannot_be_used_is_named_by_its_setting_and_never_with_i
         assert!(ran.stderr.contains(names) && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
     }
 }
+
+/// M10: "The interface says that Microsoft's own app assignment does not count nested members."
+#[test]
+fn m10_the_help_says_how_microsofts_own_assignment_differs() {
+    for command in [["connection", "add", "--help"], ["rule", "plan", "--help"]] {
+        let help = Workbench::fresh().run(&command).stdout;
+        assert!(help.contains("Microsoft's own app assignment does not count them"), "{command:?}: {help}");
+    }
+}

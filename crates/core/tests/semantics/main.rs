@@ -1,5 +1,5 @@
 //! The fine print, sentence by sentence: each test is named by the sentence it holds core to, word for word. What a
-//! sentence asks of the store, the worker or the console is tested there.
+//! sentence asks of the store, the worker or the console is tested there: `elsewhere.rs` says where.
 
 /// `name: "The sentence." => { its test }`. The sentence is printed when it does not hold.
 macro_rules! sentences {
@@ -27,6 +27,7 @@ impl Drop for Sentence {
 }
 
 mod brake;
+mod elsewhere;
 mod guests;
 #[allow(dead_code)]
 #[path = "../model/household.rs"]

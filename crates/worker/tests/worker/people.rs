@@ -183,6 +183,30 @@ async fn a_nested_group_brings_its_people_and_takes_them_along() {
 }
 
 /// `accountEnabled` missing is never read as false; after 12 attempts the event is failed and shown (BI-34).
+/// M10: "Cycles are harmless."
+#[tokio::test]
+async fn m10_groups_inside_each_other_are_harmless() {
+    let (mut world, staff) = World::with_staff().await;
+    let [inner, innermost] = ["Inner", "Innermost"].map(|name| world.group(name));
+    for (group, member) in [(staff, inner), (inner, innermost), (innermost, staff)] {
+        world.tenant.add_member(group, member).unwrap();
+    }
+    let ada = world.hire("Ada", &[innermost]);
+    world.sync().await;
+    assert_eq!(world.status(ada).await, Some(Status::Active));
+    let grace = world.hire("Grace", &[inner]);
+    world.notify_members(inner, &[(grace, false)]).await;
+    world.settled().await;
+    assert_eq!(world.status(grace).await, Some(Status::Active));
+
+    world.tenant.remove_member(innermost, ada).unwrap();
+    world.notify_members(innermost, &[(ada, true)]).await;
+    world.settled().await;
+    world.later(seconds(11)).await;
+    assert_eq!((world.status(ada).await, world.status(grace).await), (Some(Status::Inactive), Some(Status::Active)));
+    world.rest().await;
+}
+
 #[tokio::test]
 async fn bi34_an_account_without_enabled_state_changes_nothing() {
     let (mut world, staff) = World::with_staff().await;
