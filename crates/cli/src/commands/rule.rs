@@ -10,7 +10,7 @@ use crate::rules::SAMPLE_HELP;
 use crate::word::word;
 
 mod apply;
-mod plan;
+pub mod plan;
 mod trial;
 
 use apply::Apply;

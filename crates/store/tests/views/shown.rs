@@ -103,7 +103,7 @@ async fn a_connection_is_shown_with_its_health_and_the_next_thing_to_do_c5() {
     let json = seen(
         &views[0],
         "name, tenant_id, domain, client_id, credential, state, since, reason, remedy, next_try_at, \
-         last_notification_at, last_delta_at, people, waiting, failed, held, reviews, brake",
+         last_notification_at, last_delta_at, people, waiting, failed, held, reviews, grantable, brake",
     );
     assert_eq!(json["credential"], json!({ "kind": "client_secret", "expires_at": null }));
     assert_eq!(json["people"], json!({ "active": 1, "inactive": 0 }));
