@@ -10,7 +10,7 @@ use crate::id::{ObjectId, RecordId, ReviewId};
 use crate::matching::{AddressOwners, Candidate};
 use crate::mirror::{Agreements, MirroredUser, ProfileFacet, Source};
 use crate::record::{Kind, Reason, Record, Status};
-use crate::review::{Answer, Choice, NewReview, ReviewKind, latest};
+use crate::review::{Answer, Choice, NewReview};
 use crate::rule::RuleSet;
 use crate::settings::{Defaults, Settings};
 use crate::timestamp::Timestamp;
@@ -242,10 +242,10 @@ pub fn plan(observed: &Observed<'_>, rules: &RuleSet, cx: &PlanContext<'_>) -> P
     plan
 }
 
-/// The link of this record is to be undone.
+/// The link of this record is to be undone, however it came about.
 fn undoing<'a>(answers: &'a [Answer], record: &Record) -> Option<&'a Answer> {
-    latest(answers, ReviewKind::Link)
-        .filter(|answer| !answer.applied && answer.choice == Choice::Unlink && answer.record == Some(record.id))
+    let undoes = |answer: &&Answer| answer.choice == Choice::Unlink && answer.record == Some(record.id);
+    answers.iter().rev().find(|answer| !answer.applied && undoes(answer))
 }
 
 impl Plan {

@@ -63,7 +63,7 @@ impl Choice {
                 "the record is this person's, who came back under a new object id: it keeps its id, and follows the new one"
             }
             Self::Merge => {
-                "both records are this person's: the other one keeps its id and all that refers to it and follows Microsoft from now on, the one they have is archived; this is not undone"
+                "both records are this person's: the other one keeps its id and all that refers to it and follows Microsoft from now on, the one they have is archived"
             }
             Self::Create => {
                 "somebody else's record: this person gets one of their own, without what the other one has (address, username)"

@@ -282,6 +282,22 @@ fn g20_two_records_of_one_person_become_one_live_and_one_archived() {
     assert_eq!(world.former[0].email.as_deref(), Some("Ada@fabrikam.example_Archived"));
 }
 
+/// The link is undone like any other; what was archived stays archived, and the person is asked about.
+#[test]
+fn a_wrong_merge_is_undone() {
+    let mut world = address_taken();
+    world.others[0].entra_id = None;
+    world.answers_with(Choice::Merge);
+    world.settles();
+    let merge = world.answers.remove(0);
+    world.answers = vec![lockstep_core::review::Answer { choice: Choice::Unlink, applied: false, ..merge }];
+    assert_eq!(world.settles().steps, [Step::Unlink { record: record_id(500) }]);
+    world.others[0].email_key = Some("new@fabrikam.example".to_owned());
+    world.graph_knows_only_ada();
+    let plan = world.plan();
+    assert!(plan.steps.is_empty() && (plan.reviews.len() == 1 || plan.ask_address.is_some()), "{plan:?}");
+}
+
 /// What an admin switched off by hand stays off, whichever record is the person's.
 #[test]
 fn merged_by_hand_stays_by_hand() {

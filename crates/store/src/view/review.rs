@@ -99,7 +99,7 @@ pub(crate) fn open_choices(row: &Row, state: ReviewState) -> Result<Vec<Choice>,
             let words: Vec<String> = row.json("review", "choices")?;
             words.iter().filter_map(|word| meaning(word)).collect()
         }
-        (ReviewState::Settled, Some(Choice::Link | Choice::Rehire)) if made => vec![Choice::Unlink],
+        (ReviewState::Settled, Some(Choice::Link | Choice::Rehire | Choice::Merge)) if made => vec![Choice::Unlink],
         _ => Vec::new(),
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lockstep_core::record::{Kind, Reason, Record, Status};
 use lockstep_core::review::Choice;
 use lockstep_store::import::ImportedRecord;
-use lockstep_store::view::review::ReviewFilter;
+use lockstep_store::view::review::{ReviewFilter, ReviewState};
 use lockstep_store::{Admin, Chosen};
 use serde_json::Map;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use crate::world::{World, mail};
 
 const LIVE: &str = "SELECT count(*) FROM record WHERE status <> 'archived'";
 const TRACE: &str = "SELECT (SELECT count(*) FROM history) + (SELECT count(*) FROM audit WHERE object_kind = 'record')";
+const LINKED: &str = "SELECT count(*) FROM record WHERE status <> 'archived' AND entra_id IS NOT NULL";
 const MERGED: &str = "SELECT count(*) FROM audit WHERE action = 'record.merge'";
 
 fn grace() -> Admin {
@@ -87,6 +88,30 @@ async fn g20_the_record_that_others_refer_to_stays_and_the_other_is_archived_wit
     assert_eq!((world.record(1).await, world.number(TRACE).await), (record, trace));
     assert_eq!(world.number(MERGED).await, 2);
     assert_eq!(world.number("SELECT count(*) FROM review WHERE state = 'open'").await, 0);
+}
+
+#[tokio::test]
+async fn a_wrong_merge_gives_the_record_back_what_it_had_and_leaves_the_archived_one() {
+    let (world, made) = with_two_records().await;
+    merges(&world).await;
+    for _ in 0..2 {
+        sync(&world, &mail(99)).await;
+        world.wait(Duration::from_secs(60));
+    }
+    let live = world.record(1).await;
+    let made_links = ReviewFilter { state: Some(ReviewState::Settled), ..ReviewFilter::default() };
+    let settled = world.store.list_reviews(&made_links).await.unwrap();
+    let merged = settled.iter().find(|review| review.choice == Some(Choice::Merge)).unwrap();
+    assert_eq!(merged.choices, [Choice::Unlink]);
+    let chosen = Chosen { choice: Choice::Unlink, record: None, username: None, by: &grace() };
+    world.store.settle_review(merged.id, &chosen).await.unwrap().unwrap();
+    sync(&world, &mail(99)).await;
+    let back = world.store.lookup_record_view(&live.id.to_string()).await.unwrap().unwrap();
+    assert_eq!((back.entra_id, back.display_name.as_deref(), back.role), (None, Some("Countess"), None));
+    assert_eq!((back.username.as_deref(), back.status), (Some("countess"), Status::Active));
+    let old = world.store.lookup_record_view(&made.id.to_string()).await.unwrap().unwrap();
+    assert_eq!(old.status, Status::Archived);
+    assert_eq!(world.number(LINKED).await, 0, "and they are asked about");
 }
 
 #[tokio::test]
