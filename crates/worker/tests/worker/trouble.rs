@@ -191,10 +191,20 @@ async fn c5_after_a_long_trouble_everybody_is_compared() {
         world.sim.clock().advance(lasts);
         world.tenant.set_client_secret(&secret);
         world.sim.clock().advance(heals_within);
+        let healed = world.store.now();
         eventually("it does not heal", async || world.reload().await.state == ConnectionState::Active).await;
-        world.settled().await;
-        world.later(seconds(61)).await;
-        assert_eq!(listed() > 0, compared, "after {lasts:?}");
+        let caught_up = async || world.reload().await.last_delta_at.is_some_and(|at| at >= healed);
+        eventually("nobody asks for what changed", caught_up).await;
+        if compared {
+            eventually("nobody is compared", async || {
+                world.sim.clock().advance(seconds(5));
+                listed() > 0
+            })
+            .await;
+        } else {
+            world.later(seconds(61)).await;
+            assert_eq!(listed(), 0, "after {lasts:?}");
+        }
     }
     world.rest().await;
 }
