@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::by_hand::{Activation, FieldEdit};
-use lockstep_core::record::Status;
+use lockstep_core::record::{Reason, Status};
 use lockstep_core::{HoldId, RecordId};
 use lockstep_store::view::hold::{HeldState, HoldFilter, HoldState};
 use lockstep_store::view::record::RecordView;
 use lockstep_store::{Admin, HoldDecision};
-use lockstep_tests::model::{reasons, winner};
+use lockstep_tests::model::{account_reasons, reasons, winner};
 use uuid::Uuid;
 
 use crate::history::stage::{Card, Stage};
@@ -68,8 +68,15 @@ pub async fn edit(stage: &mut Stage, person: Uuid) {
     stage.world.store.edit_record(record.id, &edits, &admin()).await.expect("a name can be edited");
     let (at, card) = (stage.now(), &stage.cards[&person]);
     let shows_entra = record.display_name.as_ref() == Some(&card.name) && record.email.as_ref() == Some(&card.mail);
-    let on_rest = shows_entra && card.since + SURELY_READ < at;
+    let on_rest = shows_entra && card.since + SURELY_READ < at && account_is_known(stage, person, &record);
     stage.by_hand.edits.insert(person, Edit { record: record.id, name, at, on_rest, outdated: false });
+}
+
+/// A notification may be lost: what Entra says of the account may still have to be found.
+fn account_is_known(stage: &Stage, person: Uuid, record: &RecordView) -> bool {
+    let said = stage.chronicle.now().map(|(truth, _)| account_reasons(truth.get(&person))).unwrap_or_default();
+    let own = Reason::SYNCED.iter().filter(|reason| **reason != Reason::OutOfScope);
+    own.filter(|reason| record.reasons.contains(reason)).copied().collect::<BTreeSet<_>>() == said
 }
 
 /// Off by hand; on again, where it was off.
