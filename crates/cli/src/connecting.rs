@@ -1,4 +1,4 @@
-//! Adding a connection: checked by a token and a read before anything is stored.
+//! Adding a connection, and another credential for it: checked by a token and a read before anything is stored.
 
 use lockstep_core::{ObjectId, Timestamp};
 use lockstep_graph::{CertificateFile, Credential, GraphError};
@@ -50,7 +50,7 @@ impl WantedCredential {
                 let expires_at = file.expires_at();
                 if expires_at <= now {
                     return Err(Failure::Failed(format!(
-                        "adding the connection: the certificate ran out on {expires_at}; make a new one and register it at the application"
+                        "reading the certificate: it ran out on {expires_at}; make a new one and register it at the application"
                     )));
                 }
                 Ok((Credential::Certificate(file), NewCredential::Certificate { pem, expires_at }))
@@ -76,8 +76,8 @@ pub async fn add_connection(
     let (credential, kept) = wanted.credential.read(store.now())?;
     let client = connect(&wanted.tenant, &wanted.client_id, credential, &wanted.cloud, graph)?;
     let checked = check_connection(&client).await?;
-    check_permissions(&checked)?;
-    check_tenant(&wanted.tenant, &checked)?;
+    check_permissions("adding the connection", &checked)?;
+    check_tenant("adding the connection", &wanted.tenant, &checked)?;
     let match_domains = match_domains(&wanted.domains, &checked.verified_domains)?;
     let connection = store
         .add_connection(NewConnection {
@@ -97,14 +97,31 @@ pub async fn add_connection(
     Ok(connection)
 }
 
-fn check_permissions(checked: &Checked) -> Result<(), Failure> {
+/// Checks another credential for a connection and stores it in place of the one it has. When the check fails, that one stays.
+pub async fn rotate_credential(
+    store: &Store,
+    graph: &GraphSettings,
+    connection: &Connection,
+    wanted: WantedCredential,
+) -> Result<(), Failure> {
+    const DOING: &str = "replacing the credential";
+    let (credential, kept) = wanted.read(store.now())?;
+    let tenant = connection.tenant_id.to_string();
+    let client = connect(&tenant, &connection.client_id, credential, &connection.cloud, graph)?;
+    let checked = check_connection(&client).await?;
+    check_permissions(DOING, &checked)?;
+    check_tenant(DOING, &tenant, &checked)?;
+    Ok(store.rotate_credential(connection.id, &kept).await?)
+}
+
+fn check_permissions(doing: &str, checked: &Checked) -> Result<(), Failure> {
     let missing: Vec<&str> =
         permissions(checked).into_iter().filter(|(_, granted)| !granted).map(|(name, _)| name).collect();
     if missing.is_empty() {
         return Ok(());
     }
     Err(Failure::Failed(format!(
-        "adding the connection: the application lacks {}; add it as an application permission of Microsoft Graph to the app registration, grant admin consent, then try again",
+        "{doing}: the application lacks {}; add it as an application permission of Microsoft Graph to the app registration, grant admin consent, then try again",
         missing.join(" and ")
     )))
 }
@@ -115,10 +132,10 @@ pub fn permissions(checked: &Checked) -> [(&'static str, bool); 2] {
 }
 
 /// A tenant named by id must be the one that answers (BI-40).
-fn check_tenant(wanted: &str, checked: &Checked) -> Result<(), Failure> {
+fn check_tenant(doing: &str, wanted: &str, checked: &Checked) -> Result<(), Failure> {
     match wanted.parse::<ObjectId>() {
         Ok(id) if id != checked.organization => Err(Failure::Failed(format!(
-            "adding the connection: tenant {} answered in place of {id}; check the tenant and client ids",
+            "{doing}: tenant {} answered in place of {id}; check the tenant and client ids",
             checked.organization
         ))),
         _ => Ok(()),

@@ -14,15 +14,15 @@ const PASSING: &[u32] = &[90033, 50196];
 const REMEDIES: &[(u32, &str)] = &[
     (
         7000222,
-        "The client secret has expired. Create a new one under the app registration's \"Certificates & secrets\" in Entra and connect the tenant with it (`lockstep connection add`).",
+        "The client secret has expired. Create a new one under the app registration's \"Certificates & secrets\" in Entra and hand it over (`lockstep connection rotate`).",
     ),
     (
         7000215,
-        "The client secret is wrong. Connect the tenant with the secret's value, not its id (`lockstep connection add`).",
+        "The client secret is wrong. Hand over the secret's value, not its id (`lockstep connection add` or `rotate`).",
     ),
     (
         7000218,
-        "No credential reached Microsoft. Connect the tenant with a client secret or a certificate (`lockstep connection add`).",
+        "No credential reached Microsoft. Hand over a client secret or a certificate (`lockstep connection add` or `rotate`).",
     ),
     (
         700016,
@@ -43,7 +43,7 @@ const REMEDIES: &[(u32, &str)] = &[
     (90038, "The tenant lives in another Microsoft cloud. Add the connection with the endpoints of that cloud."),
     (
         700027,
-        "The certificate was not accepted: it has expired or is not registered on the application. Register the current certificate under the app registration's \"Certificates & secrets\" in Entra, then try `lockstep connection check`.",
+        "The certificate was not accepted: it has expired or is not registered on the application. Register the current certificate under the app registration's \"Certificates & secrets\" in Entra, or hand over a registered one (`lockstep connection rotate`).",
     ),
     (700024, "The clock of this machine differs from Microsoft's. Correct the time and try again."),
     (700030, "The certificate's subject is not allowed for this application. Register another certificate."),

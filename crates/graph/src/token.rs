@@ -22,7 +22,7 @@ const TOKEN_LIMIT: Duration = Duration::from_secs(10);
 const REFRESH_BEFORE: Duration = Duration::from_secs(240);
 /// After a failed refresh, while the old token still serves.
 const REFRESH_AGAIN: Duration = Duration::from_secs(30);
-const CERTIFICATE_ENDED: &str = "it has expired; register a new one under the app registration's \"Certificates & secrets\" in Entra and connect the tenant with it (`lockstep connection add`)";
+const CERTIFICATE_ENDED: &str = "it has expired; register a new one under the app registration's \"Certificates & secrets\" in Entra and hand it over (`lockstep connection rotate`)";
 /// A token younger than this shows the application's permissions as they are.
 const YOUNG: Duration = Duration::from_secs(60);
 

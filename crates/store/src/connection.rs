@@ -5,6 +5,7 @@ pub(crate) mod grant;
 pub(crate) mod health;
 pub(crate) mod pause;
 pub(crate) mod removal;
+mod rotation;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::error::StoreError;
 use crate::secret::{MacPurpose, Place, random_bytes};
 use crate::sql::{Bind, Row, Sql, sql};
 
-const COLUMNS: &str = "SELECT id, name, tenant_id, domain, client_id, cloud, credential_kind, credential_expires_at, realm, guests,
+const COLUMNS: &str = "SELECT id, name, tenant_id, domain, client_id, cloud, credential_kind, credential_expires_at, credential_since, realm, guests,
     match_domains, test_users, state, since, reason, remedy, failures, next_try_at, checked_at, first_sync_at, gap_since,
     last_notification_at, last_delta_at, rules_version, fields, defaults, settings, grantable,
     created_at FROM connection ";
@@ -127,6 +128,8 @@ pub struct Connection {
     pub credential_kind: CredentialKind,
     /// When the credential runs out, as far as known.
     pub credential_expires_at: Option<Timestamp>,
+    /// When it was replaced last; `None`: it is the first one.
+    pub credential_since: Option<Timestamp>,
     /// The set of records it may link to and create in.
     pub realm: String,
     /// Guests get access too.
@@ -336,6 +339,7 @@ fn connection_from(row: &Row) -> Result<Connection, StoreError> {
         cloud: row.get("cloud")?,
         credential_kind: row.word(T, "credential_kind", CredentialKind::parse)?,
         credential_expires_at: row.maybe_at("credential_expires_at")?,
+        credential_since: row.maybe_at("credential_since")?,
         realm: row.get("realm")?,
         guests: row.get("guests")?,
         match_domains: row.json(T, "match_domains")?,

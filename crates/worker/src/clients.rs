@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lockstep_core::{ConnectionId, ObjectId};
+use lockstep_core::{ConnectionId, ObjectId, Timestamp};
 use lockstep_graph::{CertificateFile, Cloud, Credential, GraphClient, GraphConnection, GraphEndpoints};
 use lockstep_store::{Connection, CredentialKind, Store};
 use tokio::sync::OnceCell;
@@ -70,11 +70,19 @@ pub(crate) fn endpoints(cloud: &str, settings: &GraphSettings) -> Result<GraphEn
 /// The clients of one process.
 #[derive(Default)]
 pub(crate) struct Clients {
-    cells: Mutex<BTreeMap<ConnectionId, Arc<OnceCell<GraphClient>>>>,
+    kept: Mutex<BTreeMap<ConnectionId, Kept>>,
+}
+
+/// A client with a credential of a connection.
+#[derive(Default)]
+struct Kept {
+    /// When that credential took the place of another.
+    since: Option<Timestamp>,
+    client: Arc<OnceCell<GraphClient>>,
 }
 
 impl Clients {
-    /// The connection's client, made and checked at first use.
+    /// The connection's client, made and checked at first use and whenever the credential was replaced (C7).
     ///
     /// # Errors
     /// [`WorkerError::WrongTenant`] when another tenant answers; whatever stands in the way of the check.
@@ -84,8 +92,8 @@ impl Clients {
         connection: &Connection,
         settings: &GraphSettings,
     ) -> Result<GraphClient, WorkerError> {
-        let cell = Arc::clone(self.lock().entry(connection.id).or_default());
-        let client = cell.get_or_try_init(|| async {
+        let client = self.cell(connection);
+        let client = client.get_or_try_init(|| async {
             let client = graph_client(store, connection, settings).await?;
             check_tenant(&client, connection).await?;
             Ok::<_, WorkerError>(client)
@@ -93,13 +101,22 @@ impl Clients {
         client.await.cloned()
     }
 
-    /// Makes the next use start anew: the credential may have been replaced meanwhile.
+    fn cell(&self, connection: &Connection) -> Arc<OnceCell<GraphClient>> {
+        let mut kept = self.lock();
+        let kept = kept.entry(connection.id).or_default();
+        if kept.since != connection.credential_since {
+            *kept = Kept { since: connection.credential_since, ..Kept::default() };
+        }
+        Arc::clone(&kept.client)
+    }
+
+    /// Makes the next use start anew.
     pub(crate) fn forget(&self, connection: ConnectionId) {
         self.lock().remove(&connection);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ConnectionId, Arc<OnceCell<GraphClient>>>> {
-        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ConnectionId, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod add;
 mod check;
+mod credential;
 mod grant;
 mod list;
 mod pause;
 mod remove;
+mod rotate;
 mod sync;
 
 use clap::Subcommand;
@@ -31,6 +33,8 @@ pub enum Connection {
     },
     /// Read everybody in scope, or one person, and bring records in step
     Sync(sync::Sync),
+    /// Sign in with another client secret or certificate; checked by a token and a read, then stored
+    Rotate(rotate::Rotate),
     /// Stop working on a connection; what Microsoft says meanwhile is kept and waits
     Pause {
         /// The connection's name
@@ -55,6 +59,7 @@ impl Connection {
             Self::Show { name } => list::show(app, &name).await,
             Self::Check { name } => check::run(app, &name).await,
             Self::Sync(sync) => sync.run(app).await,
+            Self::Rotate(rotate) => rotate.run(app).await,
             Self::Pause { name } => pause::pause(app, &name).await,
             Self::Resume { name } => pause::resume(app, &name).await,
             Self::Grant(grant) => grant.run(app).await,

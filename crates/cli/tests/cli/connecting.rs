@@ -54,6 +54,31 @@ async fn g_25_a_wrong_secret_stores_nothing_and_is_never_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn c7_a_new_secret_is_checked_before_it_takes_the_place_of_the_old_one() {
+    let team = Team::start().await;
+    blocking(move || {
+        let bench = Workbench::with(&team.simulator);
+        assert_eq!(bench.connect(&team.tenant).code, 0);
+        bench.write("new", "canary-secret\n");
+        let rotate = ["connection", "rotate", "contoso", "--client-secret-file", "new"];
+        let refused = bench.run(&rotate);
+        assert_eq!(refused.code, 1);
+        assert!(refused.stderr.contains("AADSTS7000215"), "{}", refused.stderr);
+        assert_eq!(bench.run(&["connection", "check", "contoso"]).code, 0, "the old one stays");
+
+        team.tenant.set_client_secret("canary-secret");
+        let rotated = bench.run(&rotate);
+        assert_eq!(rotated.code, 0, "{}", rotated.stderr);
+        assert_eq!(bench.run(&["connection", "check", "contoso"]).code, 0);
+        let audit = bench.json(&["audit", "list"]).to_string();
+        assert!(audit.contains("connection.rotate"), "{audit}");
+        let said = [&refused.stderr, &rotated.stdout, &rotated.stderr, &audit];
+        assert!(said.iter().all(|text| !text.contains("canary-secret")), "{said:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn th_09_a_domain_the_tenant_has_not_verified_is_refused() {
     let team = Team::start().await;
     blocking(move || {

@@ -116,7 +116,9 @@ impl RunningOut {
     /// What the operator can do about it.
     pub fn remedy(&self) -> String {
         let noun = self.kind.noun();
-        format!("make a new {noun} under the app registration's \"Certificates & secrets\" before this one ends")
+        format!(
+            "make a new {noun} under the app registration's \"Certificates & secrets\" before this one ends, and hand it over with `lockstep connection rotate`"
+        )
     }
 }
 

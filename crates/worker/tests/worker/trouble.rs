@@ -2,7 +2,8 @@
 
 use lockstep_core::record::Status;
 use lockstep_simulator::{Fault, Twist};
-use lockstep_store::{ConnectionState, TaskKind};
+use lockstep_store::{ConnectionState, NewCredential, TaskKind};
+use secrecy::SecretString;
 use serde_json::json;
 
 use crate::world::{World, eventually, minutes, seconds};
@@ -64,6 +65,36 @@ async fn fa11_throttling_takes_nobody_out() {
 #[tokio::test]
 async fn fa12_a_graph_that_fails_takes_nobody_out() {
     trouble_takes_nothing(503, ConnectionState::Degraded).await;
+}
+
+/// C7: another secret is used from the next task on, without a restart: after the old one had ended, and before.
+#[tokio::test]
+async fn c7_a_replaced_secret_is_used_at_once_and_nothing_is_missed() {
+    let (mut world, staff) = World::with_staff().await;
+    let ada = world.hire("Ada", &[staff]);
+    world.sync().await;
+    let id = world.connection.id;
+    let called =
+        async |world: &World, name: &str| world.record(ada).await.unwrap().display_name.as_deref() == Some(name);
+    let secret = |secret: &str| NewCredential::ClientSecret(SecretString::from(secret));
+
+    world.tenant.set_client_secret("second");
+    world.sim.clock().advance(minutes(90));
+    world.tenant.patch_user(ada, json!({ "displayName": "Ada Byron" })).unwrap();
+    world.notify(ada).await;
+    eventually("the old secret still works", async || world.reload().await.state == ConnectionState::NeedsAttention)
+        .await;
+    world.store.rotate_credential(id, &secret("second")).await.unwrap();
+    eventually("the new secret is not used", async || called(&world, "Ada Byron").await).await;
+
+    world.tenant.set_client_secret("third");
+    world.store.rotate_credential(id, &secret("third")).await.unwrap();
+    world.sim.clock().advance(minutes(90));
+    world.tenant.patch_user(ada, json!({ "displayName": "Ada Lovelace" })).unwrap();
+    world.notify(ada).await;
+    eventually("the change does not arrive", async || called(&world, "Ada Lovelace").await).await;
+    assert_ne!(world.reload().await.state, ConnectionState::NeedsAttention);
+    world.rest().await;
 }
 
 /// BI-32: answers that are none, about everybody, are an outage like any other.
