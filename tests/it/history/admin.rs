@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::by_hand::{Activation, FieldEdit};
-use lockstep_core::record::{Reason, Status};
+use lockstep_core::record::{Reason, Record, Status};
 use lockstep_core::{HoldId, RecordId};
 use lockstep_store::view::hold::{HeldState, HoldFilter, HoldState};
 use lockstep_store::view::record::RecordView;
@@ -73,7 +73,7 @@ pub async fn edit(stage: &mut Stage, person: Uuid) {
 }
 
 /// A notification may be lost: what Entra says of the account may still have to be found.
-fn account_is_known(stage: &Stage, person: Uuid, record: &RecordView) -> bool {
+fn account_is_known(stage: &Stage, person: Uuid, record: &Record) -> bool {
     let said = stage.chronicle.now().map(|(truth, _)| account_reasons(truth.get(&person))).unwrap_or_default();
     let own = Reason::SYNCED.iter().filter(|reason| **reason != Reason::OutOfScope);
     own.filter(|reason| record.reasons.contains(reason)).copied().collect::<BTreeSet<_>>() == said
