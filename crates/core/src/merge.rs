@@ -3,6 +3,8 @@
 //! Reads may arrive in any order. A read by id with the newest ticket always ends on top; what an older one said
 //! differently is reported, so that the object is read again.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::id::{ObjectId, Ticket};
@@ -46,7 +48,7 @@ fn merge_profile(user: &mut MirroredUser, read: &ProfileRead, merged: &mut Merge
     user.fresh.profile = true;
 }
 
-fn present(read: &ProfileRead, profile: Box<Profile>) -> ProfileFacet {
+fn present(read: &ProfileRead, profile: Arc<Profile>) -> ProfileFacet {
     ProfileFacet::Present { ticket: read.ticket, read_at: read.read_at, source: read.source, profile }
 }
 
@@ -62,9 +64,9 @@ fn missing(before: &ProfileFacet, read: &ProfileRead, in_deleted_items: bool) ->
 
 /// A listing refreshes fields. Over a read by id it neither gives back nor takes access: where it says something else
 /// about that, nothing of it is taken and the object is read by id.
-fn refresh(user: &mut MirroredUser, read: &ProfileRead, listed: &Profile, merged: &mut Merged) {
+fn refresh(user: &mut MirroredUser, read: &ProfileRead, listed: &Arc<Profile>, merged: &mut Merged) {
     match &mut user.profile {
-        ProfileFacet::Unknown => user.profile = present(read, Box::new(listed.clone())),
+        ProfileFacet::Unknown => user.profile = present(read, Arc::clone(listed)),
         ProfileFacet::Missing { .. } => {
             merged.lost_and_differs = true;
             return;
@@ -75,7 +77,10 @@ fn refresh(user: &mut MirroredUser, read: &ProfileRead, listed: &Profile, merged
         }
         ProfileFacet::Present { ticket, read_at, profile, .. } => {
             (*ticket, *read_at) = (read.ticket, read.read_at);
-            overlay(profile, listed);
+            // Most people are as they were: their profile stays the one that is shared with the mirror.
+            if !says_nothing_new(listed, profile) {
+                overlay(Arc::make_mut(profile), listed);
+            }
         }
     }
     merged.profile_applied = true;
@@ -100,6 +105,19 @@ fn overlay(profile: &mut Profile, listed: &Profile) {
     profile.dropped.extend(listed.dropped.iter().cloned());
     profile.properties.retain(|property, _| !listed.dropped.contains(property));
     profile.properties.extend(listed.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+}
+
+/// [`overlay`] would leave everything as it is.
+fn says_nothing_new(listed: &Profile, known: &Profile) -> bool {
+    if std::ptr::eq(listed, known) {
+        return true;
+    }
+    let sessions = listed.sessions_valid_from.is_none() || listed.sessions_valid_from == known.sessions_valid_from;
+    let kept = listed.properties.iter().all(|(name, value)| known.properties.get(name) == Some(value));
+    let dropped = listed.dropped.is_subset(&known.dropped)
+        && !known.dropped.iter().any(|name| listed.properties.contains_key(name))
+        && !listed.dropped.iter().any(|name| known.properties.contains_key(name));
+    sessions && kept && dropped && !says_otherwise(listed, known)
 }
 
 /// Whether a read states something else about access than is known.

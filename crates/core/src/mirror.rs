@@ -5,6 +5,7 @@
 //! began. A membership has a ticket per edge and a floor per user, set by each complete by-id read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::id::{ObjectId, Ticket};
 use crate::profile::Profile;
@@ -49,7 +50,7 @@ pub enum ProfileFacet {
         /// By id or from a listing.
         source: Source,
         /// What it said.
-        profile: Box<Profile>,
+        profile: Arc<Profile>,
     },
     /// A by-id read answered 404.
     Missing {
@@ -62,7 +63,7 @@ pub enum ProfileFacet {
         /// The object stands in deleted items: restorable, and a confirmed deletion.
         in_deleted_items: bool,
         /// The last profile seen, kept for 31 days.
-        last: Option<Box<Profile>>,
+        last: Option<Arc<Profile>>,
     },
 }
 
@@ -163,7 +164,7 @@ pub struct ProfileRead {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ProfileFound {
     /// 200.
-    Present(Box<Profile>),
+    Present(Arc<Profile>),
     /// 404 by id.
     Missing {
         /// `GET /directory/deletedItems/{id}` answered 200.

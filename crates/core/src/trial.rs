@@ -150,7 +150,7 @@ impl Trial {
 /// The person as the mirror would hold them after this read.
 fn mirrored(tried: &Tried<'_>, now: Timestamp) -> MirroredUser {
     let (ticket, read_at, source) = (Ticket(1), now, Source::ById);
-    let found = ProfileFound::Present(Box::new(tried.profile.clone()));
+    let found = ProfileFound::Present(tried.profile.clone().into());
     let mapped = |group: &ObjectId| tried.groups.get(group).map(|direct| (*group, *direct));
     let groups = tried.rules.groups().filter_map(|group| mapped(&group)).collect();
     let mut user = MirroredUser::unknown(tried.profile.id);

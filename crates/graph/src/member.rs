@@ -1,5 +1,7 @@
 //! The members of one group, page by page: they give, they never take (G-09).
 
+use std::sync::Arc;
+
 use lockstep_core::ObjectId;
 use lockstep_core::profile::Profile;
 
@@ -18,7 +20,7 @@ static LIST: Call =
 #[derive(Clone, Debug)]
 pub struct MembersPage {
     /// The people, each with the profile the listing shows; `None` when it shows only an id.
-    pub users: Vec<(ObjectId, Option<Profile>)>,
+    pub users: Vec<(ObjectId, Option<Arc<Profile>>)>,
     /// The groups below this group.
     pub groups: Vec<ObjectId>,
     /// Members that could not be used (BI-33): then the run is not complete. Devices and contacts are not counted.
@@ -75,7 +77,7 @@ impl MembersPage {
             (Some(ObjectKind::Group), Some(id)) => self.groups.push(id),
             (Some(ObjectKind::User), Some(id)) if !shows_profile(&object) => self.users.push((id, None)),
             (Some(ObjectKind::User), Some(id)) => match Profile::from_graph(Some(id), object) {
-                Ok(profile) => self.users.push((id, Some(profile))),
+                Ok(profile) => self.users.push((id, Some(Arc::new(profile)))),
                 Err(_) => self.refused += 1,
             },
             (None, _) | (_, None) => self.refused += 1,

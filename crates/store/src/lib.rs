@@ -68,7 +68,7 @@ pub use installation::QueueSeen;
 pub use lease::Lease;
 pub use mirror::group::MirroredGroup;
 pub use mirror::listing::ListedPage;
-pub use mirror::{MirroredPerson, People};
+pub use mirror::{MirroredPerson, NotListed, People};
 pub use replay::{FailedFilter, NoReplay, Replay};
 pub use review::settle::{Chosen, NotSettled};
 pub use rule::NewRules;

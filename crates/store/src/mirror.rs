@@ -16,7 +16,7 @@ use lockstep_core::plan::Observed;
 use lockstep_core::plan::kind_change::KindBasis;
 use lockstep_core::record::Record;
 use lockstep_core::review::Answer;
-use lockstep_core::{ConnectionId, ObjectId, RecordId};
+use lockstep_core::{ConnectionId, ObjectId, RecordId, Ticket};
 
 use crate::connection::Connection;
 use crate::db::{Store, Tx};
@@ -27,6 +27,12 @@ use crate::sql::{IDS_PER_STATEMENT, Row, sql};
 
 const HELD: &str = "SELECT record_id, class, cause, state, answered_at, standing FROM hold_person
     WHERE state IN ('held', 'approved', 'kept') AND record_id IN ";
+
+const NOT_LISTED: &str =
+    " AND (decided_version IS NULL OR decided_version <> ? OR NOT EXISTS (SELECT 1 FROM membership m
+    WHERE m.connection_id = u.connection_id AND m.user_id = u.user_id AND m.present AND m.ticket >= ?))";
+/// People in one query that names few of them.
+const LOOKED_AT_AT_ONCE: i64 = 10_000;
 
 /// A person as the decision needs them: the mirror, the record, and who else stands in the way.
 #[derive(Clone, Debug)]
@@ -75,6 +81,15 @@ pub(crate) struct MergedReads {
     pub(crate) merged: BTreeMap<ObjectId, Merged>,
 }
 
+/// People whom a listing did not show, among some that were looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotListed {
+    /// By id.
+    pub people: Vec<ObjectId>,
+    /// The last one that was looked at.
+    pub last: ObjectId,
+}
+
 /// Which people to load.
 #[derive(Clone, Copy, Debug)]
 pub enum People<'a> {
@@ -112,7 +127,7 @@ impl Tx {
         let in_scope = self.group_ids(connection.id).await?;
         let ids: Vec<ObjectId> = reads.iter().map(|read| read.user).collect::<BTreeSet<_>>().into_iter().collect();
         let entered = self.lock_people(connection.id, &ids).await?;
-        let mut before = Reader::Tx(self).mirror_rows(connection.id, &ids).await?;
+        let mut before = Reader::Tx(self).mirror_rows_beside(connection.id, &ids, reads).await?;
         before.retain(|id, _| !entered.contains(id));
         let mut after = before.clone();
         let mut merged: BTreeMap<ObjectId, Merged> = BTreeMap::new();
@@ -199,6 +214,32 @@ impl Store {
         reader.complete(connection, rows.into_values().collect()).await
     }
 
+    /// Of the next people in the mirror, after this one: who was on no page of a listing that began with `since`, or was
+    /// never decided by these rules. `None`: nobody is left to look at.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn people_not_listed(
+        &self,
+        connection: ConnectionId,
+        after: Option<ObjectId>,
+        since: Ticket,
+        rules_version: i64,
+    ) -> Result<Option<NotListed>, StoreError> {
+        let mut reader = Reader::Store(self);
+        let Some(last) = reader.last_of_next(connection, after, LOOKED_AT_AT_ONCE).await? else { return Ok(None) };
+        let query = sql("SELECT user_id FROM directory_user u WHERE connection_id = ").value(connection);
+        let query = query.push(" AND user_id <= ").value(last);
+        let query = match after {
+            Some(after) => query.push(" AND user_id > ").value(after),
+            None => query,
+        };
+        let query = query.push(NOT_LISTED).bind(rules_version).bind(since);
+        let rows = reader.all(query.push(" ORDER BY user_id")).await?;
+        let people = rows.iter().map(|row| row.get("user_id").map(ObjectId)).collect::<Result<_, _>>()?;
+        Ok(Some(NotListed { people, last }))
+    }
+
     /// The ids of the next so many people in the mirror, after this one.
     ///
     /// # Errors
@@ -236,8 +277,19 @@ fn add(sum: &mut Merged, next: Merged) {
 }
 
 fn in_order(people: Vec<MirroredPerson>, order: impl Iterator<Item = ObjectId>) -> Vec<MirroredPerson> {
-    let by_id: BTreeMap<ObjectId, MirroredPerson> = people.into_iter().map(|person| (person.user.id, person)).collect();
-    order.filter_map(|id| by_id.get(&id).cloned()).collect()
+    let mut by_id: BTreeMap<ObjectId, MirroredPerson> =
+        people.into_iter().map(|person| (person.user.id, person)).collect();
+    let order: Vec<ObjectId> = order.collect();
+    let mut asked: BTreeMap<ObjectId, usize> = BTreeMap::new();
+    order.iter().for_each(|id| *asked.entry(*id).or_default() += 1);
+    let person = |id: &ObjectId| match asked.get_mut(id) {
+        Some(more) if *more > 1 => {
+            *more -= 1;
+            by_id.get(id).cloned()
+        }
+        _ => by_id.remove(id),
+    };
+    order.iter().filter_map(person).collect()
 }
 
 impl Reader<'_> {
@@ -270,6 +322,22 @@ impl Reader<'_> {
             }
         }
         Ok(confirmed)
+    }
+
+    async fn last_of_next(
+        &mut self,
+        connection: ConnectionId,
+        after: Option<ObjectId>,
+        limit: i64,
+    ) -> Result<Option<ObjectId>, StoreError> {
+        let query = sql("SELECT user_id FROM (SELECT user_id FROM directory_user WHERE connection_id = ");
+        let query = query.value(connection);
+        let query = match after {
+            Some(after) => query.push(" AND user_id > ").value(after),
+            None => query,
+        };
+        let query = query.push(" ORDER BY user_id LIMIT ").value(limit).push(") AS next ORDER BY user_id DESC LIMIT 1");
+        self.all(query).await?.first().map(|row| row.get("user_id").map(ObjectId)).transpose()
     }
 
     async fn ids_after(

@@ -192,6 +192,14 @@ impl KeyColumn {
         }
     }
 
+    /// What another record holds in it.
+    pub(crate) fn of(self, other: &Candidate) -> Option<&String> {
+        match self {
+            Self::Email => other.email_key.as_ref(),
+            Self::Username => other.username_key.as_ref(),
+        }
+    }
+
     /// The field it is made of.
     pub(crate) const fn field(self) -> &'static str {
         match self {

@@ -20,10 +20,12 @@ use uuid::Uuid;
 pub(crate) use row::Row;
 pub(crate) use scope::Scope;
 
-/// Rows in one `VALUES` list.
-pub(crate) const ROWS_PER_STATEMENT: usize = 200;
-/// Ids in one `IN` list.
-pub(crate) const IDS_PER_STATEMENT: usize = 500;
+/// Ids in one `IN` list: a third of what a page of Graph holds at most (999), so that a page fills its statements. A full
+/// one comes again, and stays prepared.
+pub(crate) const IDS_PER_STATEMENT: usize = 333;
+/// Rows in one `VALUES` list; the same for the same reason. From some 200 on SQLite no longer finds each row that an update
+/// names, but walks the table.
+pub(crate) const ROWS_PER_STATEMENT: usize = IDS_PER_STATEMENT / 3;
 
 /// Row locks. SQLite has one writer at a time and needs none.
 pub(crate) mod lock {

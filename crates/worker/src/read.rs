@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
 
 impl Order {
     fn present(self, source: Source, profile: Box<Profile>) -> ProfileRead {
-        self.profile(source, ProfileFound::Present(profile))
+        self.profile(source, ProfileFound::Present(profile.into()))
     }
 
     fn missing(self, in_deleted_items: bool) -> ProfileRead {

@@ -430,7 +430,7 @@ fn whoever_was_just_read_in_full_is_never_asked_for_again_at_once() {
 #[test]
 fn access_given_by_a_listing_is_followed_too() {
     let mut world = World::with_staff_ada();
-    let found = lockstep_core::mirror::ProfileFound::Present(Box::new(profile(json!({}))));
+    let found = lockstep_core::mirror::ProfileFound::Present(profile(json!({})).into());
     world.merge(Some((Source::Listing, found)), Some((Source::Listing, &[ADMINS])));
     assert!(matches!(world.settles().steps[..], [Step::SetAccess { .. }]));
 }

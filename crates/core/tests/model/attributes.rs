@@ -50,7 +50,7 @@ fn a_property_that_graph_did_not_mention_clears_nothing() {
     let mut sparse = user_json(json!({}));
     sparse.remove("jobTitle");
     let sparse = lockstep_core::profile::Profile::from_graph(None, sparse).expect("a user");
-    let found = lockstep_core::mirror::ProfileFound::Present(Box::new(sparse));
+    let found = lockstep_core::mirror::ProfileFound::Present(sparse.into());
     world.merge(Some((lockstep_core::mirror::Source::ById, found)), None);
     assert_eq!(world.only_update(), Changes::default());
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::world::*;
 
 fn profile_read(ticket: i64, source: Source, changes: Value) -> PersonRead {
-    let found = ProfileFound::Present(Box::new(profile(changes)));
+    let found = ProfileFound::Present(profile(changes).into());
     let read = ProfileRead { ticket: Ticket(ticket), read_at: seconds(ticket), source, found };
     PersonRead { user: ada(), profile: Some(read), membership: None }
 }
@@ -59,7 +59,7 @@ fn a_listing_refreshes_fields_and_keeps_what_it_does_not_mention() {
     sparse.retain(|name, _| ["id", "jobTitle"].contains(&name.as_str()));
     let sparse = lockstep_core::profile::Profile::from_graph(None, sparse).expect("a user");
     let mut row = profile_read(2, Source::Listing, json!({}));
-    row.profile.as_mut().expect("read").found = ProfileFound::Present(Box::new(sparse));
+    row.profile.as_mut().expect("read").found = ProfileFound::Present(sparse.into());
 
     let (mirrored, merged) = user(&[profile_read(1, Source::ById, json!({})), row]);
     assert_eq!(title(&mirrored), Some("Lead"));
@@ -183,4 +183,19 @@ fn whoever_is_not_known_or_known_as_deleted_needs_the_membership_too() {
     assert!(mirrored.needs_membership());
     let (mirrored, _) = user(&[membership_read(1, Source::ById, &[])]);
     assert!(!mirrored.needs_membership(), "an empty list is known");
+}
+
+#[test]
+fn t8_a_listing_that_says_nothing_new_leaves_the_profile_as_it_is() {
+    let (mut mirrored, _) = user(&[profile_read(1, Source::ById, json!({"jobTitle": "Lead"}))]);
+    let shared = |user: &MirroredUser| match &user.profile {
+        ProfileFacet::Present { profile, .. } => std::sync::Arc::clone(profile),
+        other => panic!("{other:?}"),
+    };
+    let known = shared(&mirrored);
+    mirrored.merge(&profile_read(2, Source::Listing, json!({"jobTitle": "Lead"})));
+    assert!(std::sync::Arc::ptr_eq(&known, &shared(&mirrored)));
+    assert_eq!(mirrored.profile.ticket(), Some(Ticket(2)), "it was looked at all the same");
+    mirrored.merge(&profile_read(3, Source::Listing, json!({"jobTitle": "Head"})));
+    assert_eq!((title(&mirrored), known.text("jobTitle")), (Some("Head"), Some("Lead")));
 }

@@ -12,7 +12,7 @@ use crate::world::*;
 fn person(changes: Value, in_groups: &[(u128, Option<bool>)]) -> MirroredUser {
     let mut user = MirroredUser::unknown(ada());
     let (ticket, read_at, source) = (Ticket(1), seconds(0), Source::ById);
-    let found = ProfileFound::Present(Box::new(profile(changes)));
+    let found = ProfileFound::Present(profile(changes).into());
     user.merge(&PersonRead {
         user: ada(),
         profile: Some(ProfileRead { ticket, read_at, source, found }),
@@ -142,7 +142,7 @@ fn what_was_never_read_is_unknown_and_never_a_reason() {
         ticket: Ticket(1),
         read_at: seconds(0),
         source: Source::ById,
-        found: ProfileFound::Present(Box::new(profile(changes))),
+        found: ProfileFound::Present(profile(changes).into()),
     };
     user.merge(&PersonRead { user: ada(), profile: Some(profile_read(json!({}))), membership: None });
     assert_eq!(unknown(&user), (Some(Unknown::Membership), true));

@@ -48,7 +48,7 @@ proptest! {
         prop_assert_eq!(&set, &RuleSet::build(1, rules.clone()).expect("one rule a group"));
 
         let mut user = MirroredUser::unknown(ada());
-        let found = ProfileFound::Present(Box::new(profile(json!({}))));
+        let found = ProfileFound::Present(profile(json!({})).into());
         let (ticket, read_at, source) = (Ticket(1), seconds(0), Source::ById);
         let groups = member_of.iter().map(|group| (*group, None)).collect();
         user.merge(&PersonRead {
@@ -103,7 +103,7 @@ impl Seen {
         {
             object[name] = json!(garbage);
         }
-        ProfileFound::Present(Box::new(profile(object)))
+        ProfileFound::Present(profile(object).into())
     }
 
     fn read(&self, ticket: i64, read_at: Timestamp, garbage: Option<&str>) -> PersonRead {
@@ -386,7 +386,7 @@ proptest! {
         prop_assert_eq!(read.account_enabled, enabled);
 
         let mut world = World::empty();
-        let found = ProfileFound::Present(Box::new(read));
+        let found = ProfileFound::Present(read.into());
         world.merge(Some((Source::ById, found)), Some((Source::ById, &[STAFF])));
         world.settles();
         prop_assert_eq!(world.plan().steps, vec![]);

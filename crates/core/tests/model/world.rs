@@ -172,12 +172,12 @@ impl World {
 
     /// Both facets, by id.
     pub fn reads(&mut self, changes: Value, groups: &[u128]) {
-        let found = ProfileFound::Present(Box::new(profile(changes)));
+        let found = ProfileFound::Present(profile(changes).into());
         self.merge(Some((Source::ById, found)), Some((Source::ById, groups)));
     }
 
     pub fn reads_profile(&mut self, changes: Value) {
-        self.merge(Some((Source::ById, ProfileFound::Present(Box::new(profile(changes))))), None);
+        self.merge(Some((Source::ById, ProfileFound::Present(profile(changes).into()))), None);
     }
 
     pub fn reads_groups(&mut self, groups: &[u128]) {
@@ -189,7 +189,7 @@ impl World {
     }
 
     pub fn lists(&mut self, changes: Value, groups: &[u128]) -> Merged {
-        let found = ProfileFound::Present(Box::new(profile(changes)));
+        let found = ProfileFound::Present(profile(changes).into());
         self.merge(Some((Source::Listing, found)), Some((Source::Listing, groups)))
     }
 

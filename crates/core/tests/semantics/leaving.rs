@@ -164,7 +164,7 @@ sentences! {
             world.settles();
             for _ in 0..3 {
                 world.pass(60);
-                world.merge(Some((Source::ById, ProfileFound::Present(Box::new(profile(json!({"jobTitle": "Lead"})))))), Some((Source::ById, groups)));
+                world.merge(Some((Source::ById, ProfileFound::Present(profile(json!({"jobTitle": "Lead"})).into()))), Some((Source::ById, groups)));
                 assert!(world.settles().steps.is_empty(), "the same once more changes nothing");
             }
         }

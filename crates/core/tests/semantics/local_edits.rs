@@ -65,7 +65,7 @@ sentences! {
         sparse.remove("city");
         sparse.remove("jobTitle");
         let sparse = lockstep_core::profile::Profile::from_graph(None, sparse).expect("a user");
-        let found = lockstep_core::mirror::ProfileFound::Present(Box::new(sparse));
+        let found = lockstep_core::mirror::ProfileFound::Present(sparse.into());
         world.merge(Some((lockstep_core::mirror::Source::ById, found)), None);
         world.settles();
         keeps_all(&world);

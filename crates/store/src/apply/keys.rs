@@ -24,12 +24,16 @@ impl Tx {
     ) -> Result<Vec<usize>, StoreError> {
         let mut contested = BTreeSet::new();
         for column in [KeyColumn::Email, KeyColumn::Username] {
-            let wanted = changes.iter().flat_map(|change| gained(change, column)).map(|(_, key)| key);
-            let wanted: BTreeSet<String> = wanted.collect();
+            // Who holds the keys of somebody new was looked up with them, in this same transaction.
+            let (new, known): (Vec<_>, Vec<_>) = changes.iter().partition(|change| is_new(change));
+            let wanted: BTreeSet<String> =
+                known.into_iter().flat_map(|change| gained(change, column)).map(|(_, key)| key).collect();
             let wanted: Vec<String> = wanted.into_iter().collect();
             let holders = Reader::Tx(self).holders(connection, column, &wanted).await?;
-            let owners: BTreeMap<String, RecordId> =
+            let mut owners: BTreeMap<String, RecordId> =
                 holders.into_iter().map(|(key, holder)| (key, holder.id)).collect();
+            let candidates = new.into_iter().flat_map(|change| &change.decided.person.candidates);
+            owners.extend(candidates.filter_map(|other| Some((column.of(other)?.clone(), other.id))));
             // Losing a key may make its holder keep an old one that another counted on: settle until nobody loses.
             loop {
                 let lost = losers(changes, column, &owners);
@@ -44,6 +48,11 @@ impl Tx {
         }
         Ok(contested.into_iter().collect())
     }
+}
+
+/// A record for somebody who had none: its keys are those by which their candidates were looked for.
+fn is_new(change: &Change<'_>) -> bool {
+    change.creates() && change.archived.is_none()
 }
 
 /// Places of those who want a key that somebody else has and keeps, or that an earlier one in the batch wants too.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lockstep_core::brake::Judgement;
 use lockstep_core::mirror::Agreements;
+use lockstep_core::plan::WaitReason;
 use lockstep_core::profile::address_key;
 use lockstep_core::record::{Record, Status};
 use lockstep_core::{ConnectionId, RecordId, Timestamp};
@@ -186,15 +187,17 @@ impl Tx {
     }
 
     /// Agreements between reads, and by which rules each person was decided; only where they differ. Of the re-evaluation
-    /// that new rules bring its task tells how far it is: it writes a row only for what it changes.
+    /// that new rules bring its task tells how far it is: it writes a row only for what it changes. Whoever waits for the
+    /// first sync to have seen every group is not decided yet: its end comes back to them.
     pub(crate) async fn write_decisions(
         &mut self,
         connection: &Connection,
         decided: &[Decided<'_>],
     ) -> Result<(), StoreError> {
         let differ = decided.iter().filter(|one| {
+            let waits = one.plan.wait.is_some_and(|wait| wait.reason == WaitReason::FirstSync);
             one.person.user.agreements != one.plan.agreements
-                || (one.person.decided_version != Some(one.rules_version) && !one.remembered)
+                || (one.person.decided_version != Some(one.rules_version) && !one.remembered && !waits)
         });
         // One row each: of two decisions about one person the later stands.
         let rows: BTreeMap<_, Vec<Bind>> = differ

@@ -11,12 +11,15 @@ use sqlx::{Sqlite, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::error::StoreError;
+use crate::sql::IDS_PER_STATEMENT;
 
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a read waits for a free connection.
 const POOL_WAIT: Duration = Duration::from_secs(10);
 const READ_CONNECTIONS: u32 = 4;
+/// Rows that wait for whoever asked: all of one statement, so that SQLite's thread never waits in the middle of it.
+const ROWS_IN_HAND: usize = IDS_PER_STATEMENT;
 /// Two processes that start at once may meet in the migrations; the second one finds them done.
 const MIGRATION_TRIES: u32 = 20;
 const OPENING_TRIES: u32 = 100;
@@ -157,6 +160,7 @@ async fn connect(path: &Path, connections: u32, synchronous: SqliteSynchronous) 
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
         .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROWS_IN_HAND)
         .foreign_keys(true);
     let pool = SqlitePoolOptions::new()
         .max_connections(connections)

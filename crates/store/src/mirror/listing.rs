@@ -1,6 +1,7 @@
 //! Pages of a group's listing: they give, they never take (G-09).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lockstep_core::mirror::{MembershipRead, Merged, PersonRead, ProfileFound, ProfileRead, Source};
 use lockstep_core::profile::Profile;
@@ -32,9 +33,19 @@ pub struct ListedPage {
     /// When this page was asked for.
     pub read_at: Timestamp,
     /// The users on it, with the profile where the page showed one.
-    pub users: Vec<(ObjectId, Option<Profile>)>,
+    pub users: Vec<(ObjectId, Option<Arc<Profile>>)>,
     /// The groups on it.
     pub groups: Vec<ObjectId>,
+}
+
+impl ListedPage {
+    /// What it says of each person, in the order of their ids, as all who lock people do (G-08). Whoever is shown twice is
+    /// told of once.
+    pub fn reads(&self) -> Vec<PersonRead> {
+        let users: BTreeMap<ObjectId, Option<&Arc<Profile>>> =
+            self.users.iter().map(|(id, profile)| (*id, profile.as_ref())).collect();
+        users.into_iter().map(|(id, profile)| listed(self, id, profile)).collect()
+    }
 }
 
 impl Tx {
@@ -43,6 +54,28 @@ impl Tx {
     /// # Errors
     /// When the database cannot be written.
     pub async fn mirror_listing(&mut self, connection: &Connection, page: &ListedPage) -> Result<(), StoreError> {
+        self.enter_groups(connection, page).await?;
+        // A statement's worth at a time: what is compared is held several times over.
+        let mut merged = BTreeMap::new();
+        for some in page.reads().chunks(ROWS_PER_STATEMENT) {
+            merged.extend(self.merge_reads(connection, some).await?.merged);
+        }
+        // After the people: whoever decides about them locks them first and their due rows last.
+        self.look_at_seen(connection, page).await?;
+        self.look_at_differing(connection, &merged).await
+    }
+
+    /// What else follows from a page whose people are in the mirror and committed: the groups on it come into scope, and
+    /// hints about its people that were passed by before count after all.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn enter_scope(&mut self, connection: &Connection, page: &ListedPage) -> Result<(), StoreError> {
+        self.enter_groups(connection, page).await?;
+        self.look_at_seen(connection, page).await
+    }
+
+    async fn enter_groups(&mut self, connection: &Connection, page: &ListedPage) -> Result<(), StoreError> {
         for chunk in page.groups.chunks(ROWS_PER_STATEMENT) {
             let insert =
                 sql("INSERT INTO directory_group (connection_id, group_id, name, state, ticket, read_at) VALUES ");
@@ -58,18 +91,7 @@ impl Tx {
             });
             self.run(insert.rows(rows).push(NESTED)).await?;
         }
-        // In the order of their ids, as all who lock people do (G-08).
-        let mut users: Vec<_> = page.users.iter().collect();
-        users.sort_by_key(|(id, _)| *id);
-        // A statement's worth at a time: what is compared is held several times over.
-        let mut merged = BTreeMap::new();
-        for some in users.chunks(ROWS_PER_STATEMENT) {
-            let reads: Vec<PersonRead> = some.iter().map(|(id, profile)| listed(page, *id, profile.as_ref())).collect();
-            merged.extend(self.merge_reads(connection, &reads).await?.merged);
-        }
-        // After the people: whoever decides about them locks them first and their due rows last.
-        self.look_at_seen(connection, page).await?;
-        self.look_at_differing(connection, &merged).await
+        Ok(())
     }
 
     /// Where a listing says something else than a read by id, nothing of it is taken: a new read by id tells (G-08).
@@ -171,12 +193,12 @@ impl Tx {
     }
 }
 
-fn listed(page: &ListedPage, user: ObjectId, profile: Option<&Profile>) -> PersonRead {
+fn listed(page: &ListedPage, user: ObjectId, profile: Option<&Arc<Profile>>) -> PersonRead {
     let profile = profile.map(|profile| ProfileRead {
         ticket: page.ticket,
         read_at: page.read_at,
         source: Source::Listing,
-        found: ProfileFound::Present(Box::new(profile.clone())),
+        found: ProfileFound::Present(Arc::clone(profile)),
     });
     let membership = MembershipRead {
         ticket: page.first_ticket,

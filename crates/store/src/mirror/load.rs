@@ -1,10 +1,13 @@
 //! Reading the mirror: rows into directory users, and the records that stand in their way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
 
 use lockstep_core::matching::{Candidate, CandidateKeys, answered_usernames, candidate_keys};
 use lockstep_core::mirror::{
-    Agreements, CompleteRead, Edge, KindSeen, LossSeen, MembershipFacet, MirroredUser, ProfileFacet, Source,
+    Agreements, CompleteRead, Edge, KindSeen, LossSeen, MembershipFacet, MirroredUser, PersonRead, ProfileFacet,
+    ProfileFound, Source,
 };
 use lockstep_core::profile::{Profile, address_key};
 use lockstep_core::record::Record;
@@ -38,6 +41,17 @@ impl Reader<'_> {
         connection: ConnectionId,
         ids: &[ObjectId],
     ) -> Result<BTreeMap<ObjectId, MirrorRow>, StoreError> {
+        self.mirror_rows_beside(connection, ids, &[]).await
+    }
+
+    /// The same, after these reads: the profile of somebody who is as they were is not taken apart, it is that of the read.
+    pub(crate) async fn mirror_rows_beside(
+        &mut self,
+        connection: ConnectionId,
+        ids: &[ObjectId],
+        reads: &[PersonRead],
+    ) -> Result<BTreeMap<ObjectId, MirrorRow>, StoreError> {
+        let shown: HashMap<ObjectId, &Arc<Profile>> = reads.iter().filter_map(shown).collect();
         let mut rows = BTreeMap::new();
         for chunk in ids.chunks(IDS_PER_STATEMENT) {
             let query = sql("SELECT user_id, profile_state, profile, profile_source, profile_ticket, profile_read_at, missing_since,
@@ -46,7 +60,7 @@ impl Reader<'_> {
             let query = query.value(connection).push(" AND user_id IN ").list(chunk.iter().copied());
             let query = self.locked(query, " ORDER BY user_id");
             for row in self.all(query).await? {
-                let read = mirror_row_from(&row)?;
+                let read = mirror_row_from(&row, &shown)?;
                 rows.insert(read.user.id, read);
             }
             let query = sql("SELECT user_id, group_id, ticket, direct, present FROM membership WHERE connection_id = ");
@@ -119,20 +133,47 @@ fn all_keys<'a>(keys: impl Iterator<Item = &'a BTreeSet<String>>) -> Vec<String>
     keys.flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn mirror_row_from(row: &Row) -> Result<MirrorRow, StoreError> {
+fn shown(read: &PersonRead) -> Option<(ObjectId, &Arc<Profile>)> {
+    match &read.profile.as_ref()?.found {
+        ProfileFound::Present(profile) => Some((read.user, profile)),
+        ProfileFound::Missing { .. } => None,
+    }
+}
+
+fn mirror_row_from(row: &Row, shown: &HashMap<ObjectId, &Arc<Profile>>) -> Result<MirrorRow, StoreError> {
     let mut user = MirroredUser::unknown(ObjectId(row.get("user_id")?));
-    user.profile = profile_from(row)?;
+    user.profile = profile_from(row, shown.get(&user.id).copied())?;
     user.membership = MembershipFacet { edges: BTreeMap::new(), complete: complete_from(row)? };
     user.agreements = agreements_from(row)?;
     Ok(MirrorRow { user, decided_version: row.get("decided_version")? })
 }
 
-fn profile_from(row: &Row) -> Result<ProfileFacet, StoreError> {
+/// Takes a text to be written, and fails where it is another one.
+struct Same<'a>(&'a [u8]);
+
+impl io::Write for Same<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(piece).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn is_written_as(profile: &Profile, text: &str) -> bool {
+    let mut rest = Same(text.as_bytes());
+    serde_json::to_writer(&mut rest, profile).is_ok() && rest.0.is_empty()
+}
+
+fn profile_from(row: &Row, shown: Option<&Arc<Profile>>) -> Result<ProfileFacet, StoreError> {
     let ticket = Ticket(row.get("profile_ticket")?);
     let read_at = row.maybe_at("profile_read_at")?;
-    let profile = match row.get::<Option<String>>("profile")? {
-        Some(_) => Some(row.json::<Box<Profile>>(T, "profile")?),
-        None => None,
+    let profile = match (row.get::<Option<String>>("profile")?, shown) {
+        (None, _) => None,
+        (Some(text), Some(shown)) if is_written_as(shown, &text) => Some(Arc::clone(shown)),
+        (Some(text), _) => Some(Arc::new(serde_json::from_str(&text).map_err(|_| row.impossible(T, "profile"))?)),
     };
     match (row.get::<String>("profile_state")?.as_str(), read_at, profile) {
         ("unknown", ..) => Ok(ProfileFacet::Unknown),

@@ -1,14 +1,15 @@
 //! Writing what a merge changed, many people at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use lockstep_core::mirror::{Edge, MirroredUser, ProfileFacet};
-use lockstep_core::{ConnectionId, ObjectId, Timestamp};
+use lockstep_core::mirror::{CompleteRead, Edge, MirroredUser, ProfileFacet, Source};
+use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp};
 
 use crate::db::Tx;
 use crate::error::StoreError;
 use crate::mirror::load::{MirrorRow, source_word};
-use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
+use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Sql, sql};
 
 const INSERT_USERS: &str = "INSERT INTO directory_user (connection_id, user_id, profile_state, profile, profile_source,
     profile_ticket, profile_read_at, missing_since, in_deleted_items, membership_ticket, membership_read_at, created_at) VALUES ";
@@ -25,6 +26,17 @@ const MERGE_USERS: &str = " ON CONFLICT (connection_id, user_id) DO UPDATE SET p
     WHERE excluded.profile_ticket >= directory_user.profile_ticket
       AND coalesce(excluded.membership_ticket, 0) >= coalesce(directory_user.membership_ticket, 0)";
 
+// Somebody who is as they were: a look at them costs a row no more than when it was.
+const LOOKED_AT: &str =
+    "WITH looked_at (connection_id, user_id, profile_source, profile_ticket, profile_read_at, membership_ticket,
+    membership_read_at) AS (VALUES ";
+const LOOKED_AT_SET: &str = ") UPDATE directory_user SET profile_source = looked_at.profile_source,
+    profile_ticket = looked_at.profile_ticket, profile_read_at = looked_at.profile_read_at,
+    membership_ticket = looked_at.membership_ticket, membership_read_at = looked_at.membership_read_at
+    FROM looked_at WHERE directory_user.connection_id = looked_at.connection_id
+      AND directory_user.user_id = looked_at.user_id AND looked_at.profile_ticket >= directory_user.profile_ticket
+      AND coalesce(looked_at.membership_ticket, 0) >= coalesce(directory_user.membership_ticket, 0)";
+
 const INSERT_EDGES: &str = "INSERT INTO membership (connection_id, user_id, group_id, ticket, direct, present) VALUES ";
 const MERGE_EDGES: &str = " ON CONFLICT (connection_id, user_id, group_id) DO UPDATE SET ticket = excluded.ticket,
     direct = excluded.direct, present = excluded.present WHERE excluded.ticket >= membership.ticket";
@@ -39,32 +51,35 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let now = self.now();
         let mut users = Vec::new();
+        let mut looked_at = Vec::new();
         let mut edges = Vec::new();
         for (id, row) in after {
             let old = before.get(id).map(|row| &row.user);
-            if old.map_or_else(|| is_worth_keeping(&row.user), |old| facets_differ(old, &row.user)) {
-                users.push(user_row(connection, &row.user, now));
+            match old.map_or_else(|| entered(&row.user), |old| facets_differ(old, &row.user)) {
+                Differs::Nothing => {}
+                Differs::WhenReadOnly => looked_at.extend(looked_at_row(connection, &row.user)),
+                Differs::Content => users.push(user_row(connection, &row.user, now)),
             }
             let known = |group| old.and_then(|old| old.membership.edges.get(group));
             let changed = row.user.membership.edges.iter().filter(|(group, edge)| known(group) != Some(*edge));
             edges.extend(changed.map(|(group, edge)| edge_row(connection, *id, *group, edge)));
         }
-        self.upsert("directory_user", INSERT_USERS, users, MERGE_USERS).await?;
-        self.upsert("membership", INSERT_EDGES, edges, MERGE_EDGES).await
+        self.write_all("directory_user", users, |rows| sql(INSERT_USERS).rows(rows).push(MERGE_USERS)).await?;
+        self.write_all("directory_user", looked_at, looked_at_statement).await?;
+        self.write_all("membership", edges, |rows| sql(INSERT_EDGES).rows(rows).push(MERGE_EDGES)).await
     }
 
-    async fn upsert(
+    async fn write_all(
         &mut self,
         table: &'static str,
-        insert: &'static str,
         rows: Vec<Vec<Bind>>,
-        merge: &'static str,
+        statement: impl Fn(Vec<Vec<Bind>>) -> Sql,
     ) -> Result<(), StoreError> {
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
             let chunk: Vec<_> = rows.by_ref().take(ROWS_PER_STATEMENT).collect();
             let wanted = chunk.len() as u64;
-            if self.run(sql(insert).rows(chunk).push(merge)).await? != wanted {
+            if self.run(statement(chunk)).await? != wanted {
                 return Err(StoreError::impossible(table, "ticket", "?"));
             }
         }
@@ -117,8 +132,56 @@ fn is_worth_keeping(user: &MirroredUser) -> bool {
         || !user.membership.edges.is_empty()
 }
 
-fn facets_differ(old: &MirroredUser, new: &MirroredUser) -> bool {
-    old.profile != new.profile || old.membership.complete != new.membership.complete
+/// What of a directory user is to be written.
+enum Differs {
+    Nothing,
+    /// When and in what order they were read, and how.
+    WhenReadOnly,
+    Content,
+}
+
+fn entered(user: &MirroredUser) -> Differs {
+    if is_worth_keeping(user) { Differs::Content } else { Differs::Nothing }
+}
+
+fn facets_differ(old: &MirroredUser, new: &MirroredUser) -> Differs {
+    match (&old.profile, &new.profile) {
+        (ProfileFacet::Present { profile: known, .. }, ProfileFacet::Present { profile: read, .. })
+            if Arc::ptr_eq(known, read) || known == read =>
+        {
+            if when_read(old) == when_read(new) {
+                Differs::Nothing
+            } else {
+                Differs::WhenReadOnly
+            }
+        }
+        (known, read) if known == read && old.membership.complete == new.membership.complete => Differs::Nothing,
+        _ => Differs::Content,
+    }
+}
+
+fn when_read(user: &MirroredUser) -> (Option<Ticket>, Option<Timestamp>, bool, Option<CompleteRead>) {
+    let by_id = matches!(user.profile, ProfileFacet::Present { source: Source::ById, .. });
+    (user.profile.ticket(), user.profile.read_at(), by_id, user.membership.complete)
+}
+
+pub(crate) fn looked_at_statement(rows: Vec<Vec<Bind>>) -> Sql {
+    sql(LOOKED_AT).rows(rows).push(LOOKED_AT_SET)
+}
+
+/// `None`: nobody whom Graph shows.
+fn looked_at_row(connection: ConnectionId, user: &MirroredUser) -> Option<Vec<Bind>> {
+    let ProfileFacet::Present { ticket, read_at, source, .. } = &user.profile else { return None };
+    let complete = user.membership.complete;
+    Some(vec![
+        connection.into(),
+        user.id.into(),
+        source_word(*source).into(),
+        (*ticket).into(),
+        (*read_at).into(),
+        complete.map(|read| read.ticket).into(),
+        complete.map(|read| read.read_at).into(),
+    ])
 }
 
 fn user_row(connection: ConnectionId, user: &MirroredUser, now: Timestamp) -> Vec<Bind> {
@@ -153,7 +216,7 @@ fn profile_binds(facet: &ProfileFacet) -> [Bind; 7] {
         ],
         ProfileFacet::Present { ticket, read_at, source, profile } => [
             "present".into(),
-            Bind::json(profile),
+            Bind::json(&**profile),
             source_word(*source).into(),
             (*ticket).into(),
             (*read_at).into(),
@@ -162,7 +225,7 @@ fn profile_binds(facet: &ProfileFacet) -> [Bind; 7] {
         ],
         ProfileFacet::Missing { ticket, read_at, first_at, in_deleted_items, last } => [
             "missing".into(),
-            last.as_ref().map_or(Bind::Json(None), Bind::json),
+            last.as_deref().map_or(Bind::Json(None), Bind::json),
             Bind::Text(None),
             (*ticket).into(),
             (*read_at).into(),

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Sql};
 use crate::apply::write::decisions;
 use crate::db::StoreConfig;
+use crate::mirror::write::looked_at_statement;
 use crate::record::{in_order_locked, linked};
 use crate::replay::under_way;
 use crate::{Clock, Store};
@@ -49,9 +50,16 @@ async fn t8_some_people_are_found_one_by_one() {
         [connection.into(), user().into()].into_iter().chain(agreements).chain([some(1)]).collect()
     };
     let rows: Vec<Vec<Bind>> = (0..ROWS_PER_STATEMENT).map(row).collect();
-    let steps = plans(vec![decisions(&rows)]).await;
+    let looked_at = |_| {
+        let read = ["by_id".into(), some(1), some(1), some(1), some(1)];
+        [connection.into(), user().into()].into_iter().chain(read).collect()
+    };
+    let looked_at = looked_at_statement((0..ROWS_PER_STATEMENT).map(looked_at).collect());
     let found = |step: &String| step.contains("directory_user") && step.contains("(connection_id=? AND user_id=?)");
-    assert!(steps.iter().any(found), "{steps:#?}");
+    for statement in [decisions(&rows), looked_at] {
+        let steps = plans(vec![statement]).await;
+        assert!(steps.iter().any(found), "{steps:#?}");
+    }
 }
 
 /// T14: asking which of some events are being replayed walks past no other replay.

@@ -10,15 +10,16 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, Postgres, Sqlite};
 use uuid::Uuid;
 
-use super::{Bind, Slot, Sql};
+use super::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Slot, Sql};
 
 type LiteQuery = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 type PostgresQuery = sqlx::query::Query<'static, Postgres, PgArguments>;
 
 impl Sql {
-    /// Ready for SQLite. Fixed texts stay prepared; grown ones rarely come again.
+    /// Ready for SQLite. Fixed texts and those with full lists stay prepared; others rarely come again.
     pub(crate) fn for_sqlite(self) -> LiteQuery {
         let mut arguments = SqliteArguments::default();
+        let comes_again = self.slots.iter().all(Slot::is_full);
         let text = match self.text {
             Cow::Borrowed(text) => {
                 self.slots.into_iter().for_each(|slot| add_lite(&mut arguments, slot, &mut String::new()));
@@ -26,7 +27,7 @@ impl Sql {
             }
             Cow::Owned(text) => fill(&text, self.slots, |slot, filled| add_lite(&mut arguments, slot, filled)),
         };
-        sqlx::query_with(AssertSqlSafe(text), arguments).persistent(false)
+        sqlx::query_with(AssertSqlSafe(text), arguments).persistent(comes_again)
     }
 
     /// Ready for PostgreSQL.
@@ -40,6 +41,17 @@ impl Sql {
             Cow::Owned(text) => fill(&text, self.slots, |slot, filled| add_postgres(&mut arguments, slot, filled)),
         };
         sqlx::query_with(AssertSqlSafe(text), arguments)
+    }
+}
+
+impl Slot {
+    /// Its text is the same the next time.
+    fn is_full(&self) -> bool {
+        match self {
+            Self::One(_) | Self::Postgres(_) => true,
+            Self::List(binds) => binds.len() == IDS_PER_STATEMENT,
+            Self::Rows(rows) => rows.len() == ROWS_PER_STATEMENT,
+        }
     }
 }
 
@@ -220,5 +232,16 @@ mod tests {
              WHERE a IN (SELECT unnest($4)) FOR UPDATE"
         );
         assert_eq!(text_for_postgres(sql("SELECT $1").bind(1_i64)), "SELECT $1");
+    }
+
+    #[test]
+    fn t8_a_statement_that_comes_again_stays_prepared_by_sqlite() {
+        let ids = |number: usize| vec![7_i64; number];
+        let listed = |number| sql("SELECT b FROM t WHERE a = ").value(1_i64).push(" AND b IN ").list(ids(number));
+        let stays = |statement: Sql| Execute::persistent(&statement.for_sqlite());
+        assert!(stays(sql("SELECT $1").bind(1_i64)) && stays(sql("SELECT ").value(1_i64)));
+        assert!(stays(listed(IDS_PER_STATEMENT)) && !stays(listed(IDS_PER_STATEMENT - 1)));
+        let rows = |number: usize| sql("INSERT INTO t (a) VALUES ").rows(vec![vec![Bind::Int(None)]; number]);
+        assert!(stays(rows(ROWS_PER_STATEMENT)) && !stays(rows(1)));
     }
 }

@@ -32,7 +32,7 @@ async fn sync(world: &World, n: u128, change: impl Fn(&mut lockstep_core::profil
     if let PersonRead { profile: Some(profile), .. } = &mut read
         && let ProfileFound::Present(found) = &mut profile.found
     {
-        change(found);
+        change(std::sync::Arc::make_mut(found));
     }
     world.sync(&[read]).await.unwrap();
 }

@@ -240,7 +240,7 @@ async fn a_listing_that_differs_from_a_read_by_id_makes_the_person_due() {
     known(&world, &[1]).await;
     let (ticket, read_at) = (world.store.draw_ticket().await.unwrap(), world.now());
     let shown = crate::world::profile(1, &crate::world::mail(1), false);
-    let users = vec![(user(1), Some(shown))];
+    let users = vec![(user(1), Some(shown.into()))];
     let page = ListedPage { group: world.staff, first_ticket: ticket, ticket, read_at, users, groups: vec![] };
     let mut tx = world.store.begin("page").await.unwrap();
     tx.mirror_listing(&world.connection, &page).await.unwrap();

@@ -126,7 +126,7 @@ async fn g_09_a_listing_gives_and_never_takes() {
         first_ticket,
         ticket: first_ticket,
         read_at: world.now(),
-        users: vec![(user(2), Some(profile(2, &mail(2), true)))],
+        users: vec![(user(2), Some(profile(2, &mail(2), true).into()))],
         groups: vec![nested],
     };
     let mut tx = world.store.begin("listing").await.unwrap();
@@ -138,6 +138,45 @@ async fn g_09_a_listing_gives_and_never_takes() {
     assert!(world.person(1).await.user.membership.is_present(world.staff));
     assert!(world.person(2).await.user.membership.is_present(world.staff));
     assert!(groups.iter().any(|group| group.id == nested));
+}
+
+/// T8: of somebody who is as they were only the time and the order of the read are written.
+#[tokio::test]
+async fn t8_a_look_at_somebody_who_is_as_they_were_writes_no_profile() {
+    let world = World::new().await;
+    mirrored(&world, world.read(1, &mail(1), true, &[world.staff]).await).await;
+    // The same content in other letters: whoever writes it again writes it without the space.
+    world.change("UPDATE directory_user SET profile = ' ' || profile").await;
+    let as_was = async || world.number("SELECT count(*) FROM directory_user WHERE profile LIKE ' %'").await;
+    world.wait(Duration::from_secs(60));
+    let again = world.read(1, &mail(1), true, &[world.staff]).await;
+    let (ticket, read_at) = again.profile.as_ref().map(|read| (read.ticket, read.read_at)).unwrap();
+    mirrored(&world, again).await;
+    let person = world.person(1).await;
+    assert_eq!((person.user.profile.ticket(), person.user.profile.read_at()), (Some(ticket), Some(read_at)));
+    assert_eq!(person.user.membership.complete.map(|read| read.read_at), Some(read_at));
+    assert_eq!(as_was().await, 1);
+    mirrored(&world, world.read(1, &mail(2), true, &[world.staff]).await).await;
+    assert_eq!(as_was().await, 0, "another address is written");
+}
+
+/// T8: at the end of a full sync only those are left whom no page showed, or nobody decided.
+#[tokio::test]
+async fn t8_whoever_was_on_no_page_or_was_not_decided_is_left() {
+    let world = World::new().await;
+    let rules = world.store.rule_set(world.connection.id).await.unwrap().version;
+    let reads = [world.read(1, &mail(1), true, &[world.staff]).await, world.read(2, &mail(2), true, &[]).await];
+    world.sync(&reads).await.unwrap();
+    let since = world.store.draw_ticket().await.unwrap();
+    world.sync(&[world.read(3, &mail(3), true, &[world.staff]).await]).await.unwrap();
+    mirrored(&world, world.read(4, &mail(4), true, &[world.staff]).await).await;
+    let left = async |after| world.store.people_not_listed(world.connection.id, after, since, rules).await.unwrap();
+    let found = left(None).await.unwrap();
+    assert_eq!((found.people, found.last), (vec![user(1), user(2), user(4)], user(4)));
+    assert_eq!(left(Some(user(2))).await.unwrap().people, [user(4)]);
+    assert_eq!(left(Some(user(4))).await, None);
+    let other_rules = world.store.people_not_listed(world.connection.id, None, since, rules + 1).await.unwrap();
+    assert_eq!(other_rules.unwrap().people.len(), 4);
 }
 
 #[tokio::test]

@@ -305,7 +305,7 @@ pub fn profile(n: u128, mail: &str, enabled: bool) -> Profile {
 }
 
 pub fn read_at(ticket: Ticket, at: Timestamp, n: u128, mail: &str, enabled: bool, groups: &[ObjectId]) -> PersonRead {
-    let found = ProfileFound::Present(Box::new(profile(n, mail, enabled)));
+    let found = ProfileFound::Present(profile(n, mail, enabled).into());
     PersonRead {
         user: user(n),
         profile: Some(ProfileRead { ticket, read_at: at, source: Source::ById, found }),

@@ -1,13 +1,13 @@
-//! The full sync: pages every mapped group's members into the mirror, then decides everyone. Each step is committed
-//! with its checkpoint: killed at any point it loses at most a page.
+//! The full sync: pages every mapped group's members into the mirror and decides them, then whoever was on no page. Each
+//! step is committed with its checkpoint: killed at any point it loses at most a page.
+
+mod deciding;
 
 use std::collections::BTreeSet;
 
-use lockstep_core::{ConnectionId, ObjectId, Timestamp};
+use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp};
 use lockstep_graph::GraphClient;
-use lockstep_store::{
-    Applied, DueReason, ListedPage, MarkDue, StoreError, SyncProgress, TakenLink, Task, TaskKind, Trigger, Tx,
-};
+use lockstep_store::{DueReason, ListedPage, MarkDue, SyncProgress, TakenLink, Task, TaskKind, Tx};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -16,17 +16,12 @@ use crate::clients::check_tenant;
 use crate::context::Context;
 use crate::error::WorkerError;
 use crate::jobs::compare_group::{mark, mark_deleted, mirror_one};
-use crate::jobs::decide_listed::{PAGE, decide_listed};
 use crate::jobs::relist::shrank;
 use crate::jobs::{daily_compare, deleted_people, delta, managers, subscriptions};
 use crate::listing::{self, Cursor, Fetched, deleted_group, fetch, read_group, read_nested};
 use crate::read::stamp;
-use crate::settle_people::{Occasion, Outcome, Settled};
 use crate::supervise::chain;
 use crate::tasks;
-
-/// A page that clashes this often is decided one by one.
-const RUNS: usize = 3;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,7 +48,11 @@ struct Checkpoint {
     cursor: Cursor,
     /// Groups found inside them, still to be read.
     nested: BTreeSet<ObjectId>,
-    /// The last person decided.
+    /// People are decided by the page that shows them, and only the others at the end; every ticket of this sync comes
+    /// after this one. `None`: a rule excludes people, and only the last listing tells whom.
+    #[serde(default)]
+    by_page_since: Option<Ticket>,
+    /// At the end: the last person looked at.
     after: Option<ObjectId>,
     /// Delta links at *latest*, taken before the listing: current once the sync is complete (G-12).
     #[serde(default)]
@@ -103,7 +102,7 @@ pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
             Phase::Listing => sync.list_group().await?,
             Phase::Nested => sync.read_nested().await?,
             Phase::Deleted => sync.note_deleted().await?,
-            Phase::Deciding => sync.decide().await?,
+            Phase::Deciding => sync.decide_others().await?,
             Phase::Done => {}
         }
     }
@@ -132,11 +131,14 @@ impl Sync<'_> {
 
     async fn begin(&mut self) -> Result<(), WorkerError> {
         let links = if self.task.kind == TaskKind::FullSync { self.follow_changes().await? } else { Vec::new() };
+        let excludes = self.basis.rules.rules().iter().any(|rule| rule.exclude);
+        let by_page_since = if excludes { None } else { Some(stamp(&self.ctx.store).await?.0) };
         self.checkpoint = Checkpoint {
             phase: Phase::Listing,
             rules_version: self.basis.rules.version,
             first_sync: self.basis.connection.first_sync_at.is_none(),
             groups: self.basis.rules.groups().collect(),
+            by_page_since,
             links,
             ..Checkpoint::default()
         };
@@ -181,24 +183,43 @@ impl Sync<'_> {
             };
             let Some(next) = following else {
                 self.write_page(&page, None).await?;
-                return self.group_listed(group, &page).await;
+                return if self.begins_anew() { Ok(()) } else { self.group_listed(group, &page).await };
             };
-            // The next page is fetched while this one is written: Graph's latency is the limit.
+            // The next page is fetched and read while this one is written: Graph's latency is the limit.
             let (client, ctx) = (self.client.clone(), self.ctx);
-            let place = stamp(&ctx.store).await?;
-            let (written, upcoming) =
-                futures::join!(self.write_page(&page, Some(next.clone())), fetch(&client, group, &next, place));
+            let (cursor, place) = (next.clone(), stamp(&ctx.store).await?);
+            let upcoming = tokio::spawn(async move { fetch(&client, group, &cursor, place).await });
+            let (written, upcoming) = futures::join!(self.write_page(&page, Some(next)), upcoming);
             written?;
-            fetched = upcoming?;
+            fetched = upcoming.map_err(|_| WorkerError::BrokenDown)??;
+            if self.begins_anew() {
+                return Ok(());
+            }
             if ctx.stopping() {
                 return Err(WorkerError::Stopping);
             }
         }
     }
 
+    /// Other rules came into force.
+    fn begins_anew(&self) -> bool {
+        self.checkpoint.phase == Phase::Begin
+    }
+
+    /// Groups are listed in the order of their rules: when a page shows somebody, all listings that could give them another
+    /// rule's access are complete.
     async fn write_page(&mut self, page: &ListedPage, next: Option<Cursor>) -> Result<(), WorkerError> {
+        let by_page = self.checkpoint.by_page_since.is_some();
+        let met = if by_page { self.decide_page(page).await? } else { 0 };
+        if self.begins_anew() {
+            return Ok(());
+        }
         let mut tx = self.ctx.store.begin("full_sync").await?;
-        tx.mirror_listing(&self.basis.connection, page).await?;
+        match by_page {
+            true => tx.enter_scope(&self.basis.connection, page).await?,
+            false => tx.mirror_listing(&self.basis.connection, page).await?,
+        }
+        self.progress.users += met;
         self.checkpoint.nested.extend(page.groups.iter().copied());
         // The last page stays the checkpoint's until the group is closed: it is fetched once more after a crash.
         if let Some(next) = next {
@@ -272,74 +293,6 @@ impl Sync<'_> {
         self.save(tx).await
     }
 
-    /// Decides the next people in the order of their ids.
-    async fn decide(&mut self) -> Result<(), WorkerError> {
-        let ids = self.ctx.store.people_after(self.connection(), self.checkpoint.after, PAGE).await?;
-        let Some(last) = ids.last().copied() else {
-            return self.finish().await;
-        };
-        for run in 1.. {
-            match self.decide_these(&ids, last).await {
-                Err(WorkerError::Store(StoreError::Conflict { .. })) if run < RUNS => self.notice_new_rules().await?,
-                Err(WorkerError::Store(StoreError::Conflict { .. })) => {
-                    return self.decide_one_by_one(&ids).await;
-                }
-                ended => return ended,
-            }
-            if self.checkpoint.phase != Phase::Deciding {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Somebody's rows change all the time: everybody else goes on, they are looked at by themselves.
-    async fn decide_one_by_one(&mut self, ids: &[ObjectId]) -> Result<(), WorkerError> {
-        for id in ids {
-            match self.decide_these(&[*id], *id).await {
-                Ok(()) => {}
-                Err(WorkerError::Store(StoreError::Conflict { .. })) => {
-                    self.progress.failed += 1;
-                    self.checkpoint.after = Some(*id);
-                    let mut tx = self.ctx.store.begin("full_sync").await?;
-                    let reason = if self.checkpoint.first_sync { DueReason::FirstSync } else { DueReason::Rules };
-                    let retry = mark(*id, reason, false, self.ctx.store.now());
-                    tx.mark_due(self.connection(), &[retry]).await?;
-                    self.save(tx).await?;
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(())
-    }
-
-    async fn decide_these(&mut self, ids: &[ObjectId], last: ObjectId) -> Result<(), WorkerError> {
-        let occasion = Occasion { first_sync: self.checkpoint.first_sync, ..Occasion::of(Trigger::Sync) };
-        let Settled { tx, applied, outcomes } =
-            decide_listed(self.ctx, &self.client, &self.basis, ids, occasion).await?;
-        let before = self.progress.clone();
-        self.count(&applied, &outcomes);
-        self.checkpoint.after = Some(last);
-        let saved = self.save(tx).await;
-        if saved.is_err() {
-            self.progress = before;
-        }
-        self.ctx.due.notify_one();
-        saved
-    }
-
-    fn count(&mut self, applied: &Applied, outcomes: &[Outcome]) {
-        let in_scope = outcomes.iter().filter(|outcome| is_in_a_group(outcome)).count();
-        let progress = &mut self.progress;
-        progress.users += in_scope as u64;
-        progress.created += applied.created;
-        progress.linked += applied.linked;
-        progress.updated += applied.updated;
-        progress.deactivated += applied.deactivated;
-        progress.held += applied.held;
-        progress.reviews += applied.reviews;
-    }
-
     async fn finish(&mut self) -> Result<(), WorkerError> {
         self.progress.graph_requests = self.requests_so_far();
         self.progress.step = "done".to_owned();
@@ -404,8 +357,4 @@ impl Sync<'_> {
         tracing::trace!(target: "lockstep::point", "full_sync.saved");
         Ok(())
     }
-}
-
-fn is_in_a_group(outcome: &Outcome) -> bool {
-    outcome.person.user.membership.edges.values().any(|edge| edge.present)
 }

@@ -111,7 +111,8 @@ fn other_managers(
             _ => continue,
         };
         if person.user.profile.present().is_some_and(|known| leads_otherwise(&profile, known)) {
-            let read = ProfileRead { ticket, read_at, source: Source::Listing, found: ProfileFound::Present(profile) };
+            let read =
+                ProfileRead { ticket, read_at, source: Source::Listing, found: ProfileFound::Present(profile.into()) };
             let read = PersonRead { user, profile: Some(read), membership: None };
             looks.push(Look { read, ticket, read_at });
         }

@@ -1,6 +1,7 @@
 //! The members of groups that a rules file names and the mirror does not hold: listed into memory, never written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use lockstep_core::mirror::{MembershipRead, PersonRead, ProfileFound, ProfileRead, Source};
@@ -30,7 +31,7 @@ pub(super) struct Listed {
 }
 
 struct ListedPerson {
-    profile: Option<Profile>,
+    profile: Option<Arc<Profile>>,
     groups: BTreeMap<ObjectId, Option<bool>>,
     ticket: Ticket,
     read_at: Timestamp,
@@ -76,7 +77,7 @@ impl Listed {
     fn add_person(
         &mut self,
         user: ObjectId,
-        profile: Option<Profile>,
+        profile: Option<Arc<Profile>>,
         group: ObjectId,
         (ticket, read_at): (Ticket, Timestamp),
     ) {
@@ -136,7 +137,7 @@ impl ListedPerson {
         let Self { profile, groups, ticket, read_at } = self;
         let (ticket, read_at, source) = (*ticket, *read_at, Source::Listing);
         let profile = profile.clone().map(|profile| {
-            let found = ProfileFound::Present(Box::new(profile));
+            let found = ProfileFound::Present(profile);
             ProfileRead { ticket, read_at, source, found }
         });
         let membership = Some(MembershipRead { ticket, read_at, source, groups: groups.clone() });

@@ -122,3 +122,56 @@ async fn a_large_group_is_compared_in_steps() {
     eventually("the people do not arrive", async || world.active().await == 3_500).await;
     world.rest().await;
 }
+
+/// T8: nobody waits for the last page. What stopped the sync in the middle takes nothing back.
+#[tokio::test]
+async fn t8_people_have_their_records_while_others_are_still_listed() {
+    let mut world = World::open().await;
+    let (_, groups) = world.tenant.seed(2_500, 2_500, &["Staff"]);
+    world.apply(vec![employees(groups[0])]).await;
+    let task = world.store.start_full_sync(world.connection.id).await.unwrap();
+    world.sim.set_latency(std::time::Duration::from_millis(200));
+    world.work();
+    eventually("nobody has a record", async || world.active().await >= 999).await;
+    world.rest().await;
+    assert_eq!(world.store.lookup_task(task).await.unwrap().unwrap().state, TaskState::Due);
+    assert!(world.active().await < 2_500, "all pages were listed before somebody looked");
+
+    world.sim.set_latency(std::time::Duration::ZERO);
+    world.work();
+    let progress = world.sync().await;
+    assert_eq!((world.active().await, progress.users, progress.created), (2_500, 2_500, 2_500));
+    world.rest().await;
+}
+
+/// M2: groups are listed in the order of their rules, so that whoever is decided by the first page that shows them has the
+/// rule that wins. Everybody is counted once.
+#[tokio::test]
+async fn m2_whoever_is_in_several_groups_has_the_access_of_the_first_rule_and_is_counted_once() {
+    let mut world = World::open().await;
+    let (first, second) = (world.group("First"), world.group("Second"));
+    let (ada, grace) = (world.hire("Ada", &[second, first]), world.hire("Grace", &[second]));
+    world.apply(vec![rule(second, 20, Kind::Employee, "second"), rule(first, 10, Kind::Employee, "first")]).await;
+    world.work();
+    for created in [2, 0] {
+        let progress = world.sync().await;
+        assert_eq!((progress.users, progress.created, progress.updated), (2, created, 0));
+        assert_eq!(world.record(ada).await.unwrap().role.as_deref(), Some("first"));
+        assert_eq!(world.record(grace).await.unwrap().role.as_deref(), Some("second"));
+    }
+    world.rest().await;
+}
+
+/// M6: the group whose rule excludes is listed last; nobody got a record meanwhile.
+#[tokio::test]
+async fn m6_nobody_is_decided_before_all_is_listed_where_a_rule_excludes() {
+    let mut world = World::open().await;
+    let (staff, suspended) = (world.group("Staff"), world.group("Suspended"));
+    let (ada, grace) = (world.hire("Ada", &[staff]), world.hire("Grace", &[staff, suspended]));
+    world.apply(vec![employees(staff), Rule { exclude: true, ..rule(suspended, 90, Kind::Employee, "") }]).await;
+    world.work();
+    assert_eq!(world.sync().await.users, 2);
+    world.settled().await;
+    assert_eq!((world.status(ada).await, world.status(grace).await), (Some(Status::Active), None));
+    world.rest().await;
+}

@@ -156,7 +156,7 @@ async fn refresh_users(
 }
 
 fn look(user: ObjectId, profile: Profile, (ticket, read_at): (Ticket, Timestamp)) -> Look {
-    let found = ProfileFound::Present(Box::new(profile));
+    let found = ProfileFound::Present(profile.into());
     let profile = ProfileRead { ticket, read_at, source: Source::Listing, found };
     Look { read: PersonRead { user, profile: Some(profile), membership: None }, ticket, read_at }
 }
