@@ -87,9 +87,10 @@ free_port() {
 
 random_word() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# wait_for PORT PID LOG: until the port answers; fails when the process ends first or a minute is over.
+# wait_for PORT PID LOG: until the port answers; fails when the process ends first or two minutes are over. RabbitMQ's start takes
+# some seconds of processor time, most of them before its first line, which it does not get at once on a machine that compiles.
 wait_for() {
-  local deadline=$((SECONDS + 60))
+  local deadline=$((SECONDS + 120))
   until answers "$1"; do
     if ! kill -0 "$2" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
       tail -20 "$3" >&2

@@ -3,7 +3,7 @@
 use lockstep_core::ObjectId;
 use lockstep_core::record::Record;
 use lockstep_queue::{Queue, QueueUrl};
-use lockstep_store::{Clock, Connection, People, Store, StoreConfig};
+use lockstep_store::{Clock, Connection, People, Schema, Store, StoreConfig};
 use lockstep_worker::GraphSettings;
 
 use crate::failure::Failure;
@@ -35,7 +35,7 @@ impl App {
     }
 
     /// Brings the store's schema up to date.
-    pub async fn migrate(&self) -> Result<(), Failure> {
+    pub async fn migrate(&self) -> Result<Schema, Failure> {
         Ok(lockstep_store::migrate(&self.settings.store_url, self.settings.migrate_url.as_deref()).await?)
     }
 

@@ -4,11 +4,16 @@
 //! The same with a process per role on PostgreSQL and RabbitMQ, which are killed, frozen and blocked too, and what else FA-01 to FA-27
 //! want on them.
 //!
-//! `LOCKSTEP_PROVE_KILLS=200` kills more often at random; `LOCKSTEP_PROVE_SEED=N` at other moments.
+//! `LOCKSTEP_PROVE_KILLS=200` kills more often at random; `LOCKSTEP_PROVE_SEED=N` at other moments;
+//! `LOCKSTEP_PROVE_BACKLOG=1000000` lets more hints pile up (FA-25).
 #![allow(clippy::unwrap_used)]
 
+#[path = "kill/encrypted.rs"]
+mod encrypted;
 #[path = "kill/faults.rs"]
 mod faults;
+#[path = "kill/full_disk.rs"]
+mod full_disk;
 #[path = "kill/plant.rs"]
 mod plant;
 #[path = "kill/points.rs"]

@@ -66,6 +66,15 @@ pub enum QueueError {
         /// The broker's own words.
         why: String,
     },
+    /// Whoever answers does not prove to be the broker of the queue URL, or speaks no TLS there.
+    #[error(
+        "the TLS connection to RabbitMQ was given up ({why}): the queue URL must name the host that its certificate is for, and \
+         an authority the machine does not know must be named in SSL_CERT_FILE"
+    )]
+    NotTrusted {
+        /// In the words of the TLS library.
+        why: String,
+    },
     /// [`crate::Queue::close`] was called, or the writer is gone.
     #[error("the queue is closed")]
     Closed,
@@ -118,6 +127,7 @@ impl QueueError {
             | Self::WrongQueue { .. }
             | Self::Forbidden { .. }
             | Self::LoginRefused { .. }
+            | Self::NotTrusted { .. }
             | Self::Closed
             | Self::Folder(_)
             | Self::NotAQueue

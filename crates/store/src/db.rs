@@ -18,7 +18,7 @@ use crate::measure::Timer;
 use crate::secret::Keys;
 use crate::sql::{Row, Sql, sql};
 use lite::{Lite, LiteTx};
-pub use migrations::migrate;
+pub use migrations::{Schema, migrate};
 use postgres::PgTx;
 
 const DRAW_TICKET: &str = "UPDATE ticket SET value = value + 1 WHERE id = 1 RETURNING value";

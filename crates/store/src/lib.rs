@@ -52,7 +52,7 @@ pub use clock::Clock;
 pub use connection::credential::{CredentialKind, NewCredential, RunningOut};
 pub use connection::health::Trouble;
 pub use connection::{Connection, ConnectionState, NewConnection};
-pub use db::{Store, StoreConfig, Tx, migrate};
+pub use db::{Schema, Store, StoreConfig, Tx, migrate};
 pub use delta::rows::{DeltaGroup, DeltaMember, DeltaUser, TakenRows};
 pub use delta::{DeltaProgress, DeltaRound, DeltaState, TakenLink};
 pub use due::mark::MarkDue;

@@ -6,6 +6,7 @@
 mod postgres;
 mod program;
 mod rabbit;
+mod small_disk;
 
 use std::fmt::Display;
 

@@ -7,8 +7,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lockstep_testkit::{OwnPostgres, OwnRabbit, Proxy};
+use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use crate::stand::{Chance, Stand};
 use crate::workbench::{SOON, Serving, blocking, free_address};
@@ -59,6 +61,15 @@ impl Plant {
         let proxy = Proxy::start(postgres.addr()).await;
         let plant = Self::on(postgres, rabbit, proxy.addr()).await;
         Some((plant, proxy))
+    }
+
+    /// The same with a database and a broker whose disks can be full; `None` also where nothing may be mounted.
+    pub async fn build_on_small_disks() -> Option<Self> {
+        const MEBIBYTES: u32 = 192;
+        let postgres = OwnPostgres::start_on_a_small_disk(MEBIBYTES).await?;
+        let rabbit = OwnRabbit::start_on_a_small_disk(MEBIBYTES).await?;
+        let database = postgres.addr();
+        Some(Self::on(postgres, rabbit, database).await)
     }
 
     async fn on(postgres: OwnPostgres, rabbit: OwnRabbit, database: SocketAddr) -> Self {
@@ -208,15 +219,36 @@ impl Plant {
 
     /// The status of a genuine POST, and how long it took.
     pub fn post(&self) -> (u16, Duration) {
-        let url = self.stand.bench.receiver_url();
         let begun = Instant::now();
+        let status = self.sent(&self.genuine);
+        (status, begun.elapsed())
+    }
+
+    fn sent(&self, request: &[u8]) -> u16 {
+        let url = self.stand.bench.receiver_url();
         let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
         stream.set_read_timeout(Some(BACK_WITHIN)).unwrap();
-        stream.write_all(&self.genuine).unwrap();
+        stream.write_all(request).unwrap();
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).expect("an answer");
-        let status = std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap();
-        (status, begun.elapsed())
+        std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap()
+    }
+
+    /// The status of a POST with so many genuine items, the first about the person that was captured, the rest about people
+    /// whom nobody knows.
+    pub fn post_many(&self, items: usize) -> u16 {
+        let text = std::str::from_utf8(&self.genuine).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let mut body: Value = serde_json::from_str(body).unwrap();
+        let genuine = body["value"][0].clone();
+        let known = genuine["resourceData"]["id"].as_str().unwrap().to_owned();
+        let stranger = || genuine.to_string().replace(&known, &Uuid::new_v4().to_string());
+        let strangers = (1..items).map(|_| serde_json::from_str(&stranger()).unwrap());
+        body["value"] = std::iter::once(genuine.clone()).chain(strangers).collect();
+        let body = body.to_string();
+        let lines = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("content-length:"));
+        let head = lines.collect::<Vec<_>>().join("\r\n");
+        self.sent(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
     }
 
     /// Several in a row are refused, each in time; the middle of how long they took.

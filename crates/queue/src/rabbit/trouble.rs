@@ -18,7 +18,18 @@ pub(super) fn while_connecting(error: lapin::Error) -> QueueError {
         Some(said) if matches!(said.get_id(), ACCESS_REFUSED | NOT_ALLOWED) => {
             QueueError::LoginRefused { why: said.get_message().to_string() }
         }
-        _ => away(error),
+        _ => match distrust(&error) {
+            Some(why) => QueueError::NotTrusted { why },
+            None => away(error),
+        },
+    }
+}
+
+/// What the TLS library found wrong: it reports that as data that is not valid, and nothing else does so before the login.
+fn distrust(error: &lapin::Error) -> Option<String> {
+    match error.kind() {
+        ErrorKind::IOError(io) if io.kind() == std::io::ErrorKind::InvalidData => Some(io.to_string()),
+        _ => None,
     }
 }
 

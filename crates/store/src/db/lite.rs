@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Sqlite, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::migrations::{self, Schema};
 use crate::error::StoreError;
 use crate::sql::IDS_PER_STATEMENT;
 
@@ -36,6 +37,7 @@ pub(crate) struct Lite {
     /// tickets that no applied snapshot carries, because the commit of a snapshot is FULL and syncs the whole log, the
     /// frames before it included.
     pub(super) unsynced: SqlitePool,
+    pub(super) schema: Schema,
     path: PathBuf,
     /// Whose turn it is to write in this process: waiting here is fair and wakes at once, whereas SQLite's own
     /// busy handler sleeps up to 100 ms at a time.
@@ -54,9 +56,10 @@ impl Lite {
     pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
         make_parent(path)?;
         let write = connect(path, 1, SqliteSynchronous::Full).await?;
-        migrate(&write).await?;
+        let schema = migrate(&write).await?;
         flush_folder(path)?;
         Ok(Self {
+            schema,
             write,
             read: connect(path, READ_CONNECTIONS, SqliteSynchronous::Full).await?,
             unsynced: connect(path, 1, SqliteSynchronous::Normal).await?,
@@ -184,13 +187,13 @@ fn is_busy(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SQLITE_BUSY)
 }
 
-async fn migrate(write: &SqlitePool) -> Result<(), StoreError> {
+async fn migrate(write: &SqlitePool) -> Result<Schema, StoreError> {
     let migrations = sqlx::migrate!("../../migrations/sqlite");
     let mut tries = 0;
     loop {
         tries += 1;
-        match migrations.run(write).await {
-            Ok(()) => return Ok(()),
+        match migrations::outcome(&migrations, migrations.run(write).await) {
+            Ok(schema) => return Ok(schema),
             Err(_) if tries < MIGRATION_TRIES => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(source) => return Err(StoreError::Migration { source: Box::new(source) }),
         }

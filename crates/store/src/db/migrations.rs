@@ -1,7 +1,7 @@
 //! Bringing the schema up to date. SQLite's is migrated by whoever opens it; PostgreSQL's by its owner, once, before the
 //! programs that need it start (G-29).
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
@@ -17,17 +17,39 @@ pub(super) fn postgres() -> Migrator {
     sqlx::migrate!("../../migrations/postgres")
 }
 
+/// How the schema stands to this program after [`migrate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// It is this program's.
+    UpToDate,
+    /// A newer program has brought it further, and it was left alone. It serves the version before that one too (G-29).
+    Newer,
+}
+
+/// What became of a run of the migrations. sqlx refuses a schema with a step that it does not know; a step after all of
+/// ours is that of a newer program, and ours are in it.
+pub(super) fn outcome(migrations: &Migrator, ran: Result<(), MigrateError>) -> Result<Schema, MigrateError> {
+    match ran {
+        Ok(()) => Ok(Schema::UpToDate),
+        Err(MigrateError::VersionMissing(unknown)) if migrations.iter().all(|ours| ours.version < unknown) => {
+            Ok(Schema::Newer)
+        }
+        Err(failed) => Err(failed),
+    }
+}
+
 /// Brings the schema of the store at `url` up to date. Safe to run again at any time, and while programs of this version
 /// or the one before it run. On PostgreSQL `owner_url` names the role that owns the tables; the role of `url` is given
-/// what it needs and no more.
+/// what it needs and no more. On the schema of a newer program it changes nothing, rights included: which of the newer
+/// tables may only be added to is not known here.
 ///
 /// # Errors
 /// `Refused` without an owner, when both are one role, or when the role of `url` does not exist; `Migration` when a step fails.
-pub async fn migrate(url: &str, owner_url: Option<&str>) -> Result<(), StoreError> {
+pub async fn migrate(url: &str, owner_url: Option<&str>) -> Result<Schema, StoreError> {
     if !postgres::is_url(url) {
         let lite = lite::Lite::open(&lite::path_of(url)?).await?;
         lite.close().await;
-        return Ok(());
+        return Ok(lite.schema);
     }
     let Some(owner_url) = owner_url else {
         return Err(StoreError::refused(
@@ -45,9 +67,14 @@ pub async fn migrate(url: &str, owner_url: Option<&str>) -> Result<(), StoreErro
             "there is no database role {role}, which LOCKSTEP_STORE_URL names: make it with CREATE ROLE {role} LOGIN PASSWORD …"
         )));
     }
-    postgres().run(&mut connection).await.map_err(|source| StoreError::Migration { source: Box::new(source) })?;
-    grant(&mut connection, &role).await.map_err(failed)?;
-    connection.close().await.map_err(failed)
+    let migrations = postgres();
+    let schema = outcome(&migrations, migrations.run(&mut connection).await)
+        .map_err(|source| StoreError::Migration { source: Box::new(source) })?;
+    if schema == Schema::UpToDate {
+        grant(&mut connection, &role).await.map_err(failed)?;
+    }
+    connection.close().await.map_err(failed)?;
+    Ok(schema)
 }
 
 fn refuse_one_role(application: &PgConnectOptions, owner: &PgConnectOptions) -> Result<(), StoreError> {

@@ -9,35 +9,48 @@ use uuid::Uuid;
 
 use super::program::{Program, Signal, find_program, free_port, loopback};
 use super::skip;
+use super::small_disk::SmallDisk;
 
 const DEBIAN: &str = "/usr/lib/postgresql";
+const DATA: &str = "data";
+const DISK: &str = "disk";
 
 /// A PostgreSQL server with data and a port of its own, durable as a real one is (`fsync` on).
 pub struct OwnPostgres {
     programs: PathBuf,
-    folder: TempDir,
     port: u16,
     password: String,
-    /// `None` between a kill and the next start.
+    /// `None` between a kill and the next start. Goes first, then its disk, then the folder of both.
     running: Option<Program>,
+    disk: Option<SmallDisk>,
+    folder: TempDir,
 }
 
 impl OwnPostgres {
     /// A fresh server that answers; `None`, with a word why, on a machine without PostgreSQL.
     pub async fn start() -> Option<Self> {
-        tokio::task::spawn_blocking(Self::start_blocking).await.expect("PostgreSQL starts")
+        tokio::task::spawn_blocking(|| Self::start_blocking(None)).await.expect("PostgreSQL starts")
     }
 
-    fn start_blocking() -> Option<Self> {
+    /// The same on a disk of so many MiB that [`OwnPostgres::fill_disk`] fills; `None` also where nothing may be mounted.
+    pub async fn start_on_a_small_disk(mebibytes: u32) -> Option<Self> {
+        tokio::task::spawn_blocking(move || Self::start_blocking(Some(mebibytes))).await.expect("PostgreSQL starts")
+    }
+
+    fn start_blocking(disk: Option<u32>) -> Option<Self> {
         let Some(programs) = programs() else {
             skip(&"PostgreSQL (`postgres`, `initdb`) is not on this machine");
             return None;
         };
         let folder = tempfile::Builder::new().prefix("lockstep-postgres.").tempdir().expect("a temporary folder");
-        let mut server =
-            Self { programs, folder, port: free_port(), password: Uuid::new_v4().simple().to_string(), running: None };
+        let disk = match disk {
+            Some(mebibytes) => Some(SmallDisk::mounted_on(&folder.path().join(DISK), mebibytes)?),
+            None => None,
+        };
+        let password = Uuid::new_v4().simple().to_string();
+        let mut server = Self { programs, port: free_port(), password, running: None, disk, folder };
         server.make_data();
-        server.running = Some(run(server.server(), &server.data()));
+        server.running = Some(run(server.server(), &server.data(), server.folder.path()));
         Some(server)
     }
 
@@ -64,9 +77,28 @@ impl OwnPostgres {
 
     /// Starts it again after [`OwnPostgres::kill`], on the same data and port; returns when it takes queries again.
     pub async fn start_again(&mut self) {
-        let (command, data) = (self.server(), self.data());
-        let starting = tokio::task::spawn_blocking(move || run(command, &data));
+        let (command, data, folder) = (self.server(), self.data(), self.folder.path().to_path_buf());
+        let starting = tokio::task::spawn_blocking(move || run(command, &data, &folder));
         self.running = Some(starting.await.expect("PostgreSQL starts again"));
+    }
+
+    /// Nothing more fits onto its disk (FA-10).
+    pub fn fill_disk(&self) {
+        self.disk.as_ref().expect("a small disk").fill();
+    }
+
+    /// Its disk has room again. PostgreSQL ends by itself when it cannot write its log; then somebody starts it.
+    pub async fn clear_disk(&mut self) {
+        self.disk.as_ref().expect("a small disk").clear();
+        if self.running.as_mut().is_none_or(Program::has_ended) {
+            self.kill().await;
+            self.start_again().await;
+        }
+    }
+
+    /// What it wrote into its log.
+    pub fn log(&self) -> String {
+        self.running.as_ref().map(Program::said).unwrap_or_default()
     }
 
     /// SIGSTOP to all of it: connections stay open, nothing answers.
@@ -84,7 +116,8 @@ impl OwnPostgres {
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        let folder = self.folder.path();
+        if self.disk.is_some() { folder.join(DISK).join(DATA) } else { folder.join(DATA) }
     }
 
     fn make_data(&self) {
@@ -111,8 +144,8 @@ impl OwnPostgres {
     }
 }
 
-fn run(mut command: Command, data: &Path) -> Program {
-    let mut program = Program::start("postgres", &mut command, data);
+fn run(mut command: Command, data: &Path, folder: &Path) -> Program {
+    let mut program = Program::start("postgres", &mut command, folder);
     let (status, pid) = (data.join("postmaster.pid"), program.id());
     program.wait_until(|| says_ready(&status, pid));
     program

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 /// A killed process is gone from the table after this at the latest.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
-/// A server answers after this at the latest, on a machine that compiles meanwhile.
-const READY_WITHIN: Duration = Duration::from_secs(120);
+/// A server answers after this at the latest. RabbitMQ looks for its modules by thousands of calls that one thread hands to
+/// another: 2 s of processor time took it a minute and more where twenty others wanted the processor too.
+const READY_WITHIN: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(20);
 
 /// What a server is told by its parent.
@@ -84,8 +85,17 @@ impl Program {
         }
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the child can be asked").is_some()
+    }
+
+    /// All that it wrote, with what those before it wrote.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.said();
         let start = text.len().saturating_sub(2000);
         text.get(start..).unwrap_or(&text).to_owned()
     }

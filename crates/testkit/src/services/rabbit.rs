@@ -11,10 +11,12 @@ use uuid::Uuid;
 
 use super::program::{Program, Signal, find_program, free_port, loopback};
 use super::skip;
+use super::small_disk::SmallDisk;
 
 /// RabbitMQ's own scripts: Debian's wrappers on the PATH insist on the machine's user and folders.
 const DEBIAN: &str = "/usr/lib/rabbitmq/bin";
 const SERVER: &str = "rabbitmq-server";
+const DATA: &str = "data";
 /// What a client says first (AMQP 0-9-1 §4.2.2); a broker in order answers it with its first frame.
 const GREETING: &[u8] = b"AMQP\x00\x00\x09\x01";
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -25,18 +27,29 @@ const LESS_THAN_FREE: &str = "1000000";
 /// A RabbitMQ broker with data, a port, a name and a port mapper of its own.
 pub struct OwnRabbit {
     programs: PathBuf,
-    folder: TempDir,
     ports: Ports,
     password: String,
     /// `None` between a kill and the next start.
     running: Option<Program>,
-    /// Lives through the broker's restarts.
+    /// Lives through the broker's restarts. Both go before the disk, and that before the folder.
     _port_mapper: Program,
+    disk: Option<SmallDisk>,
+    folder: TempDir,
+}
+
+/// What a broker has that others have not.
+#[derive(Default)]
+struct Extras {
+    /// Certificate and key, PEM: it speaks TLS too.
+    certificate: Option<(String, String)>,
+    /// MiB of the disk of its own.
+    disk: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
 struct Ports {
     amqp: u16,
+    amqps: u16,
     nodes: u16,
     mapper: u16,
 }
@@ -44,10 +57,25 @@ struct Ports {
 impl OwnRabbit {
     /// A fresh broker that answers; `None`, with a word why, on a machine without RabbitMQ.
     pub async fn start() -> Option<Self> {
-        tokio::task::spawn_blocking(Self::start_blocking).await.expect("RabbitMQ starts")
+        Self::start_with(Extras::default()).await
     }
 
-    fn start_blocking() -> Option<Self> {
+    /// The same, which speaks TLS too and shows this certificate; both are PEM.
+    pub async fn start_with_certificate(certificate: &str, key: &str) -> Option<Self> {
+        let certificate = Some((certificate.to_owned(), key.to_owned()));
+        Self::start_with(Extras { certificate, ..Extras::default() }).await
+    }
+
+    /// The same on a disk of so many MiB that [`OwnRabbit::fill_disk`] fills; `None` also where nothing may be mounted.
+    pub async fn start_on_a_small_disk(mebibytes: u32) -> Option<Self> {
+        Self::start_with(Extras { disk: Some(mebibytes), ..Extras::default() }).await
+    }
+
+    async fn start_with(extras: Extras) -> Option<Self> {
+        tokio::task::spawn_blocking(|| Self::start_blocking(extras)).await.expect("RabbitMQ starts")
+    }
+
+    fn start_blocking(extras: Extras) -> Option<Self> {
         let (Some(server), Some(mapper)) =
             (find_program(SERVER, &[DEBIAN.into()]), find_program("epmd", &["/usr/lib/erlang/bin".into()]))
         else {
@@ -55,12 +83,17 @@ impl OwnRabbit {
             return None;
         };
         let folder = tempfile::Builder::new().prefix("lockstep-rabbitmq.").tempdir().expect("a temporary folder");
-        let ports = Ports { amqp: free_port(), nodes: free_port(), mapper: free_port() };
+        let disk = match extras.disk {
+            Some(mebibytes) => Some(SmallDisk::mounted_on(&folder.path().join(DATA), mebibytes)?),
+            None => None,
+        };
+        let ports = Ports { amqp: free_port(), amqps: free_port(), nodes: free_port(), mapper: free_port() };
         let password = Uuid::new_v4().simple().to_string();
-        write_settings(folder.path(), ports, &password);
+        write_settings(folder.path(), ports, &password, extras.certificate);
         let mut broker = Self {
             programs: server.parent().expect("a program lies in a folder").to_path_buf(),
             _port_mapper: start_port_mapper(&mapper, ports, folder.path()),
+            disk,
             folder,
             ports,
             password,
@@ -78,6 +111,11 @@ impl OwnRabbit {
     /// The same through another address, as that of a proxy.
     pub fn url_at(&self, addr: SocketAddr) -> String {
         format!("amqp://lockstep:{}@{addr}/%2f", self.password)
+    }
+
+    /// Over TLS, by this name.
+    pub fn encrypted_url(&self, host: &str) -> String {
+        format!("amqps://lockstep:{}@{host}:{}/%2f", self.password, self.ports.amqps)
     }
 
     /// Where it listens, before and after each restart.
@@ -101,7 +139,7 @@ impl OwnRabbit {
     /// Whether files of a quorum queue lie in its folder: one was made, and is perhaps not yet in the broker's books.
     pub fn has_files_of_a_queue(&self) -> bool {
         let folders = |of: PathBuf| std::fs::read_dir(of).into_iter().flatten().flatten().map(|entry| entry.path());
-        let nodes = folders(self.folder.path().join("data")).flat_map(|node| folders(node.join("quorum")));
+        let nodes = folders(self.folder.path().join(DATA)).flat_map(|node| folders(node.join("quorum")));
         nodes.flat_map(folders).any(|path| path.is_dir())
     }
 
@@ -123,6 +161,21 @@ impl OwnRabbit {
     /// The disk has room again.
     pub async fn clear_disk_alarm(&self) {
         self.control_in_order(&["set_disk_free_limit", LESS_THAN_FREE]).await;
+    }
+
+    /// Nothing more fits onto its disk, before it has noticed (FA-10).
+    pub fn fill_disk(&self) {
+        self.disk.as_ref().expect("a small disk").fill();
+    }
+
+    /// Its disk has room again.
+    pub fn clear_disk(&self) {
+        self.disk.as_ref().expect("a small disk").clear();
+    }
+
+    /// What it wrote into its log.
+    pub fn log(&self) -> String {
+        self.running.as_ref().map(Program::said).unwrap_or_default()
     }
 
     /// `rabbitmqctl` for this broker. It takes a second or more, for it starts an Erlang machine.
@@ -157,7 +210,7 @@ impl OwnRabbit {
             ("RABBITMQ_CONFIG_FILE", "rabbitmq.conf"),
             ("RABBITMQ_ADVANCED_CONFIG_FILE", "advanced.config"),
             ("RABBITMQ_ENABLED_PLUGINS_FILE", "enabled_plugins"),
-            ("RABBITMQ_MNESIA_BASE", "data"),
+            ("RABBITMQ_MNESIA_BASE", DATA),
             ("RABBITMQ_LOG_BASE", "log"),
             ("RABBITMQ_PID_FILE", "pid"),
         ] {
@@ -173,12 +226,24 @@ fn run(mut command: Command, folder: &Path, addr: SocketAddr) -> Program {
     program
 }
 
-fn write_settings(folder: &Path, ports: Ports, password: &str) {
-    let settings = format!(
+fn write_settings(folder: &Path, ports: Ports, password: &str, certificate: Option<(String, String)>) {
+    let mut settings = format!(
         "listeners.tcp.1 = 127.0.0.1:{}\ndefault_user = lockstep\ndefault_pass = {password}\nlog.console = true\n\
          disk_free_limit.absolute = {LESS_THAN_FREE}\n",
         ports.amqp
     );
+    if let Some((certificate, key)) = certificate {
+        let (shown, secret) = (folder.join("certificate.pem"), folder.join("key.pem"));
+        std::fs::write(&shown, certificate).expect("the broker's certificate");
+        std::fs::write(&secret, key).expect("the broker's key");
+        settings += &format!(
+            "listeners.ssl.1 = 127.0.0.1:{}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+             ssl_options.verify = verify_none\n",
+            ports.amqps,
+            shown.display(),
+            secret.display()
+        );
+    }
     std::fs::write(folder.join("rabbitmq.conf"), settings).expect("the broker's settings");
     std::fs::write(folder.join("enabled_plugins"), "[].").expect("no plugins");
 }

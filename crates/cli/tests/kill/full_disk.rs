@@ -1,0 +1,79 @@
+//! FA-10 on disks that are full: nothing more fits, whatever the server was writing just then. Only root may mount such disks;
+//! for others these tests say so and pass.
+
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use crate::plant::{ANSWERED_WITHIN, Plant};
+use crate::workbench::{SOON, blocking};
+
+/// FA-10: 30 s, and `t_hint` (10 s).
+const WRITABLE_AGAIN_WITHIN: Duration = Duration::from_secs(40);
+const LASTS: Duration = Duration::from_secs(6);
+
+impl Plant {
+    /// Changes things and sends a POST of our own, again and again; how many of those were kept.
+    fn go_on_until(&mut self, over: impl Fn(&Self) -> bool, within: Duration) -> i64 {
+        let (mut kept, end) = (0, Instant::now() + within);
+        while !over(self) {
+            assert!(Instant::now() < end, "not within {within:?}");
+            self.changes(1);
+            let (status, took) = self.post();
+            assert!((status == 202 || status == 503) && took < ANSWERED_WITHIN, "{status} after {took:?}");
+            kept += i64::from(status == 202);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        kept
+    }
+
+    /// All agrees, and whatever was kept is an event (G-05), ours included.
+    fn nothing_is_lost(&self, ours: i64) {
+        self.stand.balance();
+        let theirs = i64::try_from(self.stand.simulator.counters().notifications.delivered).unwrap();
+        let events = self.number("SELECT count(*) FROM event");
+        assert!(events >= ours + theirs, "G-01: {events} events of {} accepted", ours + theirs);
+    }
+}
+
+/// The database cannot extend a file or its log any more; PostgreSQL may end over it.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_fa_10_a_full_disk_of_the_database_loses_nothing_and_starts_no_storm() {
+    /// As when it takes no writes for another reason.
+    const MOST_REQUESTS: u64 = 48;
+    let Some(mut plant) = Plant::build_on_small_disks().await else { return };
+    blocking(move || {
+        plant.capture();
+        plant.postgres.fill_disk();
+        let full = |plant: &Plant| plant.postgres.log().contains("No space left on device");
+        let mut kept = plant.go_on_until(full, SOON);
+        let (before, until) = (plant.stand.simulator.counters().total_requests, Instant::now() + LASTS);
+        kept += plant.go_on_until(|_| Instant::now() > until, LASTS * 2);
+        let asked = plant.stand.simulator.counters().total_requests - before;
+        assert!(asked < MOST_REQUESTS, "FA-10: {asked} requests while nothing could be written");
+        Handle::current().block_on(plant.postgres.clear_disk());
+        plant.agrees_within("FA-10: applied once the disk has room", WRITABLE_AGAIN_WITHIN);
+        plant.nothing_is_lost(kept);
+    })
+    .await;
+}
+
+/// FA-04: RabbitMQ looks at its disk now and then; until it does, writing fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_fa_10_a_full_disk_of_the_broker_is_503_and_loses_nothing() {
+    const BACK_WITHIN: Duration = Duration::from_secs(30);
+    let Some(mut plant) = Plant::build_on_small_disks().await else { return };
+    blocking(move || {
+        plant.capture();
+        plant.rabbit.fill_disk();
+        let refused = |plant: &Plant| (0..5).all(|_| plant.post().0 == 503);
+        let mut kept = plant.go_on_until(refused, SOON);
+        let until = Instant::now() + LASTS;
+        kept += plant.go_on_until(|_| Instant::now() > until, LASTS * 2);
+        plant.rabbit.clear_disk();
+        plant.is_back_within(BACK_WITHIN);
+        plant.changes(5);
+        plant.nothing_is_lost(kept);
+    })
+    .await;
+}
