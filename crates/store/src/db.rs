@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lockstep_core::timing::Timing;
-use lockstep_core::{Ticket, Timestamp};
+use lockstep_core::{ConnectionId, Ticket, Timestamp};
 use sqlx::postgres::PgPool;
 
 use crate::clock::Clock;
 use crate::error::StoreError;
 use crate::measure::Timer;
 use crate::secret::Keys;
-use crate::sql::{Row, Sql, sql};
+use crate::sql::{Row, Scope, Sql, sql};
 use lite::{Lite, LiteTx};
 pub use migrations::{Schema, migrate};
 use postgres::PgTx;
@@ -214,6 +214,21 @@ impl Store {
         let timer = Timer::asked(name);
         let tx = PgTx::begin_everywhere(pool).await.map_err(|source| StoreError::database(name, source))?;
         Ok(Tx { inner: OpenTx::Pg(tx), name, store: self.clone(), timer: timer.begun() })
+    }
+
+    /// Begins a transaction that only reads, for several queries about one connection: on PostgreSQL each by itself would begin
+    /// and end one of its own, and what waits there is the round trips. Dropping it ends it. `None` on SQLite, where a query
+    /// makes no round trip.
+    pub(crate) async fn begin_reading(
+        &self,
+        name: &'static str,
+        connection: ConnectionId,
+    ) -> Result<Option<Tx>, StoreError> {
+        let Db::Pg(pool) = &self.0.db else { return Ok(None) };
+        let timer = Timer::asked(name);
+        let begun = PgTx::begin_reading(pool, Scope::of(connection)).await;
+        let tx = begun.map_err(|source| StoreError::database(name, source))?;
+        Ok(Some(Tx { inner: OpenTx::Pg(tx), name, store: self.clone(), timer: timer.begun() }))
     }
 
     /// Of the next `places` of work: how many are kept for the background.

@@ -181,7 +181,8 @@ impl Store {
         connection: &Connection,
         which: People<'_>,
     ) -> Result<Vec<MirroredPerson>, StoreError> {
-        let mut reader = Reader::Store(self);
+        let mut look = self.begin_reading("load_people", connection.id).await?;
+        let mut reader = Reader::looking(self, &mut look);
         let rows = reader.rows_of(connection.id, which).await?;
         reader.complete(connection, rows.into_values().collect()).await
     }
@@ -199,7 +200,8 @@ impl Store {
         which: People<'_>,
         reads: &BTreeMap<ObjectId, PersonRead>,
     ) -> Result<Vec<MirroredPerson>, StoreError> {
-        let mut reader = Reader::Store(self);
+        let mut look = self.begin_reading("foresee_people", connection.id).await?;
+        let mut reader = Reader::looking(self, &mut look);
         let mut rows = reader.rows_of(connection.id, which).await?;
         if let People::Ids(ids) = which {
             for id in ids {

@@ -98,13 +98,22 @@ pub(crate) struct Linked {
 /// Whoever asks: a transaction that will write, or a preview that will not. The queries are the same.
 pub(crate) enum Reader<'a> {
     Tx(&'a mut Tx),
+    /// See [`Store::begin_reading`].
+    Look(&'a mut Tx),
     Store(&'a Store),
+}
+
+impl<'a> Reader<'a> {
+    /// Over a transaction that only reads, where there is one.
+    pub(crate) fn looking(store: &'a Store, look: &'a mut Option<Tx>) -> Self {
+        look.as_mut().map_or(Self::Store(store), Self::Look)
+    }
 }
 
 impl Reader<'_> {
     pub(crate) async fn all(&mut self, query: Sql) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Tx(tx) => tx.all(query).await,
+            Self::Tx(tx) | Self::Look(tx) => tx.all(query).await,
             Self::Store(store) => store.all("load_people", query).await,
         }
     }
@@ -113,7 +122,7 @@ impl Reader<'_> {
     pub(crate) fn locked(&self, query: Sql, order: &'static str) -> Sql {
         match self {
             Self::Tx(_) => in_order_locked(query, order),
-            Self::Store(_) => query,
+            Self::Look(_) | Self::Store(_) => query,
         }
     }
 

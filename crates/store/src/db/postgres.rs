@@ -145,10 +145,8 @@ pub(super) async fn all(pool: &PgPool, query: Sql) -> Result<Vec<PgRow>, sqlx::E
     let Some(scope) = query.scope() else {
         return query.for_postgres().fetch_all(pool).await;
     };
-    let mut tx = PgTx::begin_with(pool, "BEGIN READ ONLY", scope).await?;
-    let rows = tx.all(query).await?;
-    tx.commit().await?;
-    Ok(rows)
+    // Dropped rather than committed: what only read is ended on the connection's way back into the pool, and nobody waits for it.
+    PgTx::begin_reading(pool, scope).await?.all(query).await
 }
 
 /// A transaction, and whose rows it sees.
@@ -167,6 +165,11 @@ impl PgTx {
     /// Sees all rows to its end.
     pub(super) async fn begin_everywhere(pool: &PgPool) -> Result<Self, sqlx::Error> {
         Self::begin_with(pool, "BEGIN", Scope::everywhere()).await
+    }
+
+    /// Sees the rows of this scope, and writes nothing.
+    pub(super) async fn begin_reading(pool: &PgPool, scope: Scope) -> Result<Self, sqlx::Error> {
+        Self::begin_with(pool, "BEGIN READ ONLY", scope).await
     }
 
     async fn begin_with(pool: &PgPool, begin: &str, scope: Scope) -> Result<Self, sqlx::Error> {

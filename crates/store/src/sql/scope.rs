@@ -23,6 +23,11 @@ impl Scope {
         Self { everywhere: true, ..Self::default() }
     }
 
+    /// The rows of one connection.
+    pub(crate) fn of(connection: ConnectionId) -> Self {
+        Self { connections: BTreeSet::from([connection.0]), ..Self::default() }
+    }
+
     /// What `lockstep.connection` is set to; ids only, so it needs no quoting.
     pub(crate) fn connections(&self) -> String {
         if self.everywhere {
