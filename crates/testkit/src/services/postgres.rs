@@ -84,7 +84,7 @@ impl OwnPostgres {
 
     /// Nothing more fits onto its disk (FA-10).
     pub fn fill_disk(&self) {
-        self.disk.as_ref().expect("a small disk").fill();
+        self.disk.as_ref().expect("a small disk").fill(0);
     }
 
     /// Its disk has room again. PostgreSQL ends by itself when it cannot write its log; then somebody starts it.

@@ -23,6 +23,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// More than any disk has free: the alarm goes on. A little: it goes off.
 const MORE_THAN_FREE: &str = "1000000000000000";
 const LESS_THAN_FREE: &str = "1000000";
+/// Bytes; on a disk of its own.
+const FREE_AT_ALARM: u64 = 32 * 1024 * 1024;
 
 /// A RabbitMQ broker with data, a port, a name and a port mapper of its own.
 pub struct OwnRabbit {
@@ -89,7 +91,7 @@ impl OwnRabbit {
         };
         let ports = Ports { amqp: free_port(), amqps: free_port(), nodes: free_port(), mapper: free_port() };
         let password = Uuid::new_v4().simple().to_string();
-        write_settings(folder.path(), ports, &password, extras.certificate);
+        write_settings(folder.path(), ports, &password, extras);
         let mut broker = Self {
             programs: server.parent().expect("a program lies in a folder").to_path_buf(),
             _port_mapper: start_port_mapper(&mapper, ports, folder.path()),
@@ -163,9 +165,14 @@ impl OwnRabbit {
         self.control_in_order(&["set_disk_free_limit", LESS_THAN_FREE]).await;
     }
 
-    /// Nothing more fits onto its disk, before it has noticed (FA-10).
+    /// Nothing more fits onto its disk, and it has not noticed yet (FA-10).
     pub fn fill_disk(&self) {
-        self.disk.as_ref().expect("a small disk").fill();
+        self.disk.as_ref().expect("a small disk").fill(0);
+    }
+
+    /// So little fits onto its disk that it gives its alarm, and enough for what it writes meanwhile (FA-04).
+    pub fn fill_disk_nearly(&self) {
+        self.disk.as_ref().expect("a small disk").fill(FREE_AT_ALARM / 2);
     }
 
     /// Its disk has room again.
@@ -226,13 +233,14 @@ fn run(mut command: Command, folder: &Path, addr: SocketAddr) -> Program {
     program
 }
 
-fn write_settings(folder: &Path, ports: Ports, password: &str, certificate: Option<(String, String)>) {
+fn write_settings(folder: &Path, ports: Ports, password: &str, extras: Extras) {
+    let alarm = if extras.disk.is_some() { FREE_AT_ALARM.to_string() } else { LESS_THAN_FREE.to_owned() };
     let mut settings = format!(
         "listeners.tcp.1 = 127.0.0.1:{}\ndefault_user = lockstep\ndefault_pass = {password}\nlog.console = true\n\
-         disk_free_limit.absolute = {LESS_THAN_FREE}\n",
+         disk_free_limit.absolute = {alarm}\n",
         ports.amqp
     );
-    if let Some((certificate, key)) = certificate {
+    if let Some((certificate, key)) = extras.certificate {
         let (shown, secret) = (folder.join("certificate.pem"), folder.join("key.pem"));
         std::fs::write(&shown, certificate).expect("the broker's certificate");
         std::fs::write(&secret, key).expect("the broker's key");

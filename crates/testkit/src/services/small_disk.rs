@@ -28,10 +28,12 @@ impl SmallDisk {
         None
     }
 
-    /// Nothing more goes onto it.
-    pub fn fill(&self) {
+    /// Nothing more goes onto it than `spare` bytes.
+    pub fn fill(&self, spare: u64) {
         let mut ballast = File::options().create(true).append(true).open(self.ballast()).expect("room for a name");
         while ballast.write_all(&BLOCK).is_ok() {}
+        let filled = ballast.metadata().expect("its length").len();
+        ballast.set_len(filled.saturating_sub(spare)).expect("what is there can be given back");
     }
 
     /// Somebody clears it up.
