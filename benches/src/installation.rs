@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 const LOOK: &str = "looking into the store";
 /// People looked at by one query.
 const SOME: usize = 500;
+/// Seldom enough that looking costs those who are measured next to nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Publishers at a time when hints are handed in without a receiver.
 const PUBLISHERS: usize = 256;
 
@@ -186,6 +188,7 @@ impl Installation {
         let began = Instant::now();
         for some in users.chunks(SOME) {
             while !self.untitled(some, title).await?.is_empty() {
+                tokio::time::sleep(LOOK_EVERY).await;
                 wait(began, "a change", PATIENCE).await?;
             }
         }

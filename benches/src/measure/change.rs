@@ -1,4 +1,5 @@
-//! T4: from a change in Microsoft to the committed record, one after the other and ten at once.
+//! T4: from the notification that Microsoft sends to the committed record, one after the other and ten at once. What the
+//! simulator takes until it sends is Microsoft's own.
 
 use std::time::{Duration, Instant};
 
@@ -25,11 +26,11 @@ pub(super) async fn run(target: &Target, changes: usize, report: Report<'_>) -> 
     lockstep.subscribed_and_at_rest().await?;
     let mut at_once = timed(&lockstep, first, 1, Duration::ZERO).await?;
     let p50 = percentile(&mut at_once, 0.5);
-    report(Metric::of("T4", "change → record, Graph answering at once, p50", p50, "ms"));
+    report(Metric::of("T4", "notification → record, Graph answering at once, p50", p50, "ms"));
     let mut single = timed(&lockstep, second, 1, LATENCY).await?;
     for (name, share, goal) in [("p50", 0.5, 57.0), ("p99", 0.99, 100.0)] {
         let figure = percentile(&mut single, share);
-        let metric = Metric::of("T4", format!("change → record, Graph at 50 ms, {name}"), figure, "ms");
+        let metric = Metric::of("T4", format!("notification → record, Graph at 50 ms, {name}"), figure, "ms");
         report(metric.goal(Goal::FigureAtMost(goal)).limit(53.0));
     }
     let mut burst = timed(&lockstep, third, BURST, LATENCY).await?;
@@ -49,8 +50,8 @@ async fn timed(
     let title = format!("{at_once} at {latency:?}");
     let mut milliseconds = Vec::new();
     for some in people.chunks(at_once) {
-        lockstep.rename(some, &title)?;
         let changed = Instant::now();
+        lockstep.rename(some, &title)?;
         let mut left = some.to_vec();
         while !left.is_empty() {
             if changed.elapsed() > PATIENCE {
@@ -59,7 +60,9 @@ async fn timed(
             tokio::time::sleep(LOOK_EVERY).await;
             let still = lockstep.untitled(&left, &title).await?;
             let arrived = left.len() - still.len();
-            milliseconds.extend(std::iter::repeat_n(changed.elapsed().as_secs_f64() * 1000.0, arrived));
+            // Found by a delta round before anybody was notified: counted from the change.
+            let notified = lockstep.simulator.first_notified_since(changed).unwrap_or(changed);
+            milliseconds.extend(std::iter::repeat_n(notified.elapsed().as_secs_f64() * 1000.0, arrived));
             left = still;
         }
     }

@@ -18,6 +18,8 @@ use crate::{fetch, upsert};
 
 /// Settling is counted apart (T5): here it would be other work at the same time.
 pub(super) const SETTLE_LATER: &str = "settle = \"1h\"";
+/// Looking counts all events: seldom enough to cost the worker next to nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(3_600);
 const TITLE: &str = "Overtaken";
 
@@ -74,6 +76,7 @@ pub(super) async fn apply_rate(
         if now.applied + now.superseded >= applied {
             break;
         }
+        tokio::time::sleep(LOOK_EVERY).await;
         wait(began, "the end of the hints", PATIENCE).await?;
     }
     let seconds = began.elapsed().as_secs_f64();

@@ -104,7 +104,11 @@ fn overlay(profile: &mut Profile, listed: &Profile) {
     profile.dropped.retain(|property| !names(property));
     profile.dropped.extend(listed.dropped.iter().cloned());
     profile.properties.retain(|property, _| !listed.dropped.contains(property));
-    profile.properties.extend(listed.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+    for (name, value) in &listed.properties {
+        if profile.properties.get(name) != Some(value) {
+            profile.properties.insert(name.clone(), value.clone());
+        }
+    }
 }
 
 /// [`overlay`] would leave everything as it is.

@@ -4,7 +4,7 @@
 mod endpoint;
 pub(crate) mod handshake;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ const RETRY_BUDGET: i64 = 4 * 3600 * 1_000_000;
 const COALESCE: Duration = Duration::from_millis(5);
 /// At most this many items in a POST.
 const ITEMS_PER_POST: usize = 100;
+/// Of so many POSTs it is remembered when they went out.
+const POSTS_REMEMBERED: usize = 256;
 /// How far a reordered item is held back at most, real milliseconds.
 const REORDER_MS: u64 = 500;
 
@@ -43,6 +45,8 @@ pub(crate) struct Sender {
     /// Items queued, held back, in flight or waiting for a retry.
     pending: watch::Sender<usize>,
     stopped: watch::Sender<bool>,
+    /// When the latest POSTs went out, in this order.
+    posted: Mutex<VecDeque<Instant>>,
 }
 
 impl Sender {
@@ -59,6 +63,7 @@ impl Sender {
             endpoints: Mutex::default(),
             pending: watch::channel(0).0,
             stopped: watch::channel(false).0,
+            posted: Mutex::default(),
         }
     }
 
@@ -85,6 +90,19 @@ impl Sender {
     pub async fn idle(&self) {
         // The sender half lives in self, so waiting cannot fail.
         let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
+    }
+
+    /// When the first POST after this instant went out, if it did.
+    pub fn first_post_since(&self, instant: Instant) -> Option<Instant> {
+        lock(&self.posted).iter().find(|posted| **posted >= instant).copied()
+    }
+
+    fn note_post(&self, at: Instant) {
+        let mut posted = lock(&self.posted);
+        posted.push_back(at);
+        if posted.len() > POSTS_REMEMBERED {
+            posted.pop_front();
+        }
     }
 
     pub fn stop(&self) {
@@ -200,6 +218,7 @@ impl Sender {
     async fn attempt(&self, endpoint: &Endpoint, items: &[Arc<str>], limit: Duration) -> bool {
         let body = format!("{{\"value\":[{}]}}", items.join(","));
         let begun = Instant::now();
+        self.note_post(begun);
         let post = self.http.post(&endpoint.url).header("Content-Type", "application/json; charset=utf-8");
         let answer = tokio::time::timeout(limit, post.body(body).send()).await;
         let accepted = matches!(answer, Ok(Ok(answer)) if answer.status().is_success());

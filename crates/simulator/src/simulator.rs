@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum_server::Handle;
@@ -183,6 +183,12 @@ impl Simulator {
     /// Sets all counters to 0.
     pub fn reset_counters(&self) {
         self.world().counting.reset();
+    }
+
+    /// When the first POST of notifications since this instant went out; `None` while none did. Of a flood only the
+    /// latest 256 POSTs are remembered.
+    pub fn first_notified_since(&self, instant: Instant) -> Option<Instant> {
+        self.world().sender.first_post_since(instant)
     }
 
     /// Resolves when no notification is queued, held back, in flight or waiting for a retry.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::apply::trace::differences;
-use crate::apply::write::{UPDATE, UPDATE_SET, updated};
+use crate::apply::write::{Indexed, UNCONFIRMED, update, updated};
 use crate::audit::{Actor, AuditEntry};
 use crate::connection::Connection;
 use crate::db::{Store, Tx};
@@ -208,7 +208,7 @@ impl Tx {
         admin: &Admin,
     ) -> Result<Vec<String>, StoreError> {
         let (before, now) = (&at_hand.record, self.now());
-        let update = sql(UPDATE).rows([updated(after, now)]).push(UPDATE_SET).bind(before.root);
+        let update = update([updated(after, now, UNCONFIRMED)], Indexed::Too, before.root);
         if self.run(update).await? != 1 {
             return Err(StoreError::Conflict { operation: action, why: "the record is gone" });
         }

@@ -67,6 +67,7 @@ pub use hold::answer::{Answered, HoldDecision};
 pub use installation::QueueSeen;
 pub use lease::Lease;
 pub use mirror::group::MirroredGroup;
+pub use mirror::known::{KnownAccess, KnownPerson, KnownProfile};
 pub use mirror::listing::ListedPage;
 pub use mirror::{MirroredPerson, NotListed, People};
 pub use replay::{FailedFilter, NoReplay, Replay};

@@ -3,6 +3,7 @@
 
 pub(crate) mod group;
 pub(crate) mod kind_basis;
+pub(crate) mod known;
 pub(crate) mod listing;
 pub(crate) mod load;
 pub(crate) mod write;

@@ -8,11 +8,13 @@ use lockstep_core::{ConnectionId, ErrorClass, Timestamp};
 use lockstep_store::{Due, StoreError};
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::context::Context;
 use crate::error::WorkerError;
 use crate::jobs::failing::spend_attempt;
+use crate::jobs::find_people::FEW;
 use crate::jobs::sync_people;
 use crate::supervise::chain;
 use crate::trouble;
@@ -25,6 +27,8 @@ const FINISH_WITHIN: Duration = Duration::from_secs(10);
 /// Batches in hand: one is read while another one is written. What would only wait in memory stays in the store, where
 /// what is more urgent overtakes it.
 const BATCHES_IN_HAND: usize = 2;
+/// While a batch of a connection is at work, what comes gathers for the next one; but not behind one that takes long.
+const GATHER_FOR: Duration = Duration::from_secs(1);
 /// Store time between two looks for what failed a day ago.
 const LOOK_FOR_FAILED_EVERY: Duration = Duration::from_secs(15 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -39,10 +43,16 @@ struct Runner {
     places: Arc<Semaphore>,
     running: JoinSet<Result<(), WorkerError>>,
     /// What each running piece of work was given.
-    in_hand: BTreeMap<Id, Vec<Due>>,
+    in_hand: BTreeMap<Id, InHand>,
     failed_looked_at: Option<Timestamp>,
     /// Batches in a row that the store could not write.
     unwritten: u32,
+}
+
+/// A batch at work.
+struct InHand {
+    dues: Vec<Due>,
+    since: Instant,
 }
 
 pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
@@ -100,13 +110,13 @@ impl Runner {
 
     /// Whether anything was claimed.
     async fn start_what_is_due(&mut self) -> Result<bool, WorkerError> {
-        let in_hand: usize = self.in_hand.values().map(Vec::len).sum();
+        let in_hand: usize = self.in_hand.values().map(|batch| batch.dues.len()).sum();
         let claim = self.ctx.config.objects_at_a_time;
         let room = (BATCHES_IN_HAND * claim).saturating_sub(in_hand).min(claim);
         if room == 0 || self.places.available_permits() == 0 {
             return Ok(false);
         }
-        let dues = self.ctx.store.claim_due(self.ctx.id, room).await?;
+        let dues = self.ctx.store.claim_due_beside(self.ctx.id, room, &self.gathering()).await?;
         assert!(dues.len() <= room, "claimed {} with room for {room}", dues.len());
         let any = !dues.is_empty();
         for (connection, batch) in batches(dues) {
@@ -116,10 +126,16 @@ impl Runner {
         Ok(any)
     }
 
+    /// The connections whose hints gather: a few people are read one by one and keep nobody waiting.
+    fn gathering(&self) -> Vec<ConnectionId> {
+        let keeps = |batch: &&InHand| batch.dues.len() > FEW && batch.since.elapsed() < GATHER_FOR;
+        self.in_hand.values().filter(keeps).filter_map(|batch| batch.dues.first()).map(|due| due.connection).collect()
+    }
+
     fn spawn(&mut self, connection: ConnectionId, dues: Vec<Due>) {
         let work = batch(self.ctx.clone(), connection, Arc::clone(&self.places), dues.clone());
         let id = self.running.spawn(work).id();
-        self.in_hand.insert(id, dues);
+        self.in_hand.insert(id, InHand { dues, since: Instant::now() });
     }
 
     async fn end(&mut self, ended: Result<(Id, Result<(), WorkerError>), JoinError>) -> Result<(), WorkerError> {
@@ -127,7 +143,7 @@ impl Runner {
             Ok((id, _)) => *id,
             Err(broken) => broken.id(),
         };
-        let Some(dues) = self.in_hand.remove(&id) else {
+        let Some(InHand { dues, .. }) = self.in_hand.remove(&id) else {
             return Ok(());
         };
         match ended {
@@ -178,7 +194,7 @@ impl Runner {
             return ended;
         }
         self.running.shutdown().await;
-        for dues in std::mem::take(&mut self.in_hand).into_values() {
+        for InHand { dues, .. } in std::mem::take(&mut self.in_hand).into_values() {
             self.ctx.store.release(self.ctx.id, &dues).await?;
         }
         Ok(())

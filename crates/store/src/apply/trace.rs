@@ -131,41 +131,54 @@ const SESSIONS: &str = "sessions_valid_from";
 /// `{field, before, after}` of everything that differs.
 pub(crate) fn differences(before: Option<&Record>, after: &Record) -> Vec<Value> {
     let mut fields: Vec<Value> = Vec::new();
-    let mut compare = |field: String, before: Value, after: Value| {
+    let mut compare = |field: &str, before: &Value, after: &Value| {
         if before != after {
             fields.push(json!({ "field": field, "before": before, "after": after }));
         }
     };
-    let nothing = columns(after).map(|(field, _)| (field, Value::Null));
-    let had = before.map_or(nothing, columns);
-    for ((field, before), (_, after)) in had.into_iter().zip(columns(after)) {
-        compare(field.to_owned(), before, after);
+    for Column { name, value, is_same } in COLUMNS {
+        if before.is_none_or(|before| !is_same(before, after)) {
+            compare(name, &before.map_or(Value::Null, value), &value(after));
+        }
     }
     // The first one seen is nothing that changed.
     if let Some((seen, now)) = before.and_then(|record| record.sessions_valid_from).zip(after.sessions_valid_from) {
-        compare(SESSIONS.to_owned(), json!(seen), json!(now));
+        compare(SESSIONS, &json!(seen), &json!(now));
     }
     let empty = serde_json::Map::new();
     let had = before.map_or(&empty, |record| &record.fields);
     let names: std::collections::BTreeSet<&String> = had.keys().chain(after.fields.keys()).collect();
     for name in names {
-        let value = |fields: &serde_json::Map<String, Value>| fields.get(name).cloned().unwrap_or(Value::Null);
-        compare(format!("fields.{name}"), value(had), value(&after.fields));
+        let (before, after) = (had.get(name).unwrap_or(&Value::Null), after.fields.get(name).unwrap_or(&Value::Null));
+        if before != after {
+            compare(&format!("fields.{name}"), before, after);
+        }
     }
     fields
 }
 
-fn columns(record: &Record) -> [(&'static str, Value); 10] {
-    [
-        ("connection_id", json!(record.connection)),
-        ("entra_id", json!(record.entra_id)),
-        ("kind", json!(record.kind)),
-        ("status", json!(record.status)),
-        ("reasons", json!(record.reasons)),
-        ("role", json!(record.role)),
-        ("permissions", json!(record.permissions)),
-        ("email", json!(record.email)),
-        ("username", json!(record.username)),
-        ("display_name", json!(record.display_name)),
-    ]
+/// A column of a record: most are the same before and after, and become no JSON.
+struct Column {
+    name: &'static str,
+    value: fn(&Record) -> Value,
+    is_same: fn(&Record, &Record) -> bool,
 }
+
+macro_rules! columns {
+    ($($name:literal: $field:ident),* $(,)?) => {
+        [$(Column { name: $name, value: |it| json!(it.$field), is_same: |one, other| one.$field == other.$field }),*]
+    };
+}
+
+const COLUMNS: [Column; 10] = columns! {
+    "connection_id": connection,
+    "entra_id": entra_id,
+    "kind": kind,
+    "status": status,
+    "reasons": reasons,
+    "role": role,
+    "permissions": permissions,
+    "email": email,
+    "username": username,
+    "display_name": display_name,
+};

@@ -21,26 +21,23 @@ use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Sql, sql};
 const INSERT: &str =
     "INSERT INTO record (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
     username_key, display_name, fields, entra_id, inactive_since, updated_at, local_edits, by_hand_lifted,
-    sessions_valid_from, realm, created_at, verified_at,
-    rule_group_id) VALUES ";
-pub(crate) const UPDATE: &str =
+    sessions_valid_from, verified_at, rule_group_id, realm, created_at) VALUES ";
+const UPDATE: &str =
     "WITH changed (id, connection_id, kind, status, reasons, role, permissions, email, email_key, username,
     username_key, display_name, fields, entra_id, inactive_since, updated_at, local_edits, by_hand_lifted,
-    sessions_valid_from) AS (VALUES ";
-pub(crate) const UPDATE_SET: &str =
-    ") UPDATE record SET connection_id = changed.connection_id, kind = changed.kind, status = changed.status,
-    reasons = changed.reasons, role = changed.role, permissions = changed.permissions, email = changed.email,
-    email_key = changed.email_key, username = changed.username, username_key = changed.username_key,
-    display_name = changed.display_name, fields = changed.fields, entra_id = changed.entra_id,
-    inactive_since = changed.inactive_since, updated_at = changed.updated_at, local_edits = changed.local_edits,
-    by_hand_lifted = changed.by_hand_lifted, sessions_valid_from = changed.sessions_valid_from
-    FROM changed WHERE record.id = changed.id AND record.root = ?";
-const CONFIRMED: &str = "WITH confirmed (id, verified_at, rule_group_id) AS (VALUES ";
-const CONFIRMED_SET: &str = ") UPDATE record SET
-    verified_at = CASE WHEN record.verified_at > confirmed.verified_at THEN record.verified_at
-        ELSE coalesce(confirmed.verified_at, record.verified_at) END,
-    rule_group_id = coalesce(confirmed.rule_group_id, record.rule_group_id)
-    FROM confirmed WHERE record.id = confirmed.id";
+    sessions_valid_from, verified_at, rule_group_id) AS (VALUES ";
+const SET_INDEXED: &str = "connection_id = changed.connection_id, status = changed.status, entra_id = changed.entra_id,
+    email_key = changed.email_key, username_key = changed.username_key, ";
+const SET_FIELDS: &str = "kind = changed.kind, reasons = changed.reasons, role = changed.role,
+    permissions = changed.permissions, email = changed.email, username = changed.username,
+    display_name = changed.display_name, fields = changed.fields, inactive_since = changed.inactive_since,
+    updated_at = changed.updated_at, local_edits = changed.local_edits, by_hand_lifted = changed.by_hand_lifted,
+    sessions_valid_from = changed.sessions_valid_from, ";
+const CONFIRM: &str = "WITH changed (id, verified_at, rule_group_id) AS (VALUES ";
+const SET_CONFIRMED: &str = "verified_at = CASE WHEN record.verified_at > changed.verified_at THEN record.verified_at
+        ELSE coalesce(changed.verified_at, record.verified_at) END,
+    rule_group_id = coalesce(changed.rule_group_id, record.rule_group_id)
+    FROM changed WHERE record.id = changed.id";
 const COUNT: &str = "UPDATE people_count SET active = active + $2, inactive = inactive + $3 WHERE connection_id = $1";
 const REMOVALS: &str = "INSERT INTO removal (id, connection_id, record_id, class, at, exempt) VALUES ";
 const USE_EXEMPTIONS: &str = "DELETE FROM exemption WHERE connection_id = ";
@@ -67,28 +64,29 @@ impl Tx {
         self.free_keys(changes, KeyColumn::Username, "UPDATE record SET username_key = NULL WHERE id IN ").await?;
         // Nobody has two live records at any instant (G-20): one is archived before the next is there.
         let archived = changes.iter().filter_map(|change| change.archived.as_ref());
-        let archived: Vec<_> = archived.map(|archived| updated(&archived.after, now)).collect();
+        let archived: Vec<_> = archived.map(|archived| updated(&archived.after, now, UNCONFIRMED)).collect();
         if !archived.is_empty() {
-            self.update_records(&archived).await?;
+            self.update_records(&archived, Indexed::Too).await?;
             tracing::trace!(target: "lockstep::point", "store.archived");
         }
         let created: Vec<_> = changes.iter().filter(|it| it.creates()).filter_map(|it| inserted(it, now)).collect();
         for chunk in created.chunks(ROWS_PER_STATEMENT) {
             self.run(sql(INSERT).rows(chunk.iter().cloned())).await?;
         }
-        let changed = changes.iter().filter(|change| change.effect().is_some() && !change.creates());
-        let changed: Vec<_> =
-            changed.filter_map(|change| change.after.as_ref()).map(|record| updated(record, now)).collect();
-        self.update_records(&changed).await?;
+        for indexed in [Indexed::Too, Indexed::Same] {
+            let changed =
+                changes.iter().filter(|it| it.effect().is_some() && !it.creates() && Indexed::of(it) == indexed);
+            let changed: Vec<_> = changed.filter_map(|it| changed_row(it, now)).collect();
+            self.update_records(&changed, indexed).await?;
+        }
         let people = changes.iter().flat_map(Change::records).map(|(before, after)| (before, Some(after)));
         self.count_people(connection.id, people).await?;
         self.confirm_records(changes).await
     }
 
-    async fn update_records(&mut self, rows: &[Vec<Bind>]) -> Result<(), StoreError> {
+    async fn update_records(&mut self, rows: &[Vec<Bind>], indexed: Indexed) -> Result<(), StoreError> {
         for chunk in rows.chunks(ROWS_PER_STATEMENT) {
-            let update = sql(UPDATE).rows(chunk.iter().cloned()).push(UPDATE_SET).bind(false);
-            if self.run(update).await? != chunk.len() as u64 {
+            if self.run(update(chunk.iter().cloned(), indexed, false)).await? != chunk.len() as u64 {
                 return Err(StoreError::Conflict { operation: self.name(), why: "a record is gone or became root" });
             }
         }
@@ -129,16 +127,17 @@ impl Tx {
 
     /// When Graph last confirmed each record (G-21), and which rule gives it its access.
     async fn confirm_records(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
-        // A new record was written with it.
-        let there_before = changes.iter().filter(|change| !change.beside && !change.creates());
-        let rows: Vec<Vec<Bind>> = there_before
+        // What changed was written with it.
+        let unchanged = changes.iter().filter(|change| !change.beside && change.effect().is_none());
+        let rows: Vec<Vec<Bind>> = unchanged
             .filter_map(|change| {
                 let [verified, rule] = confirmation(change);
                 Some(vec![change.after.as_ref()?.id.into(), verified, rule])
             })
             .collect();
         for chunk in rows.chunks(ROWS_PER_STATEMENT) {
-            self.run(sql(CONFIRMED).rows(chunk.iter().cloned()).push(CONFIRMED_SET)).await?;
+            let confirm = sql(CONFIRM).rows(chunk.iter().cloned()).push(") UPDATE record SET ").push(SET_CONFIRMED);
+            self.run(confirm).await?;
         }
         Ok(())
     }
@@ -251,8 +250,43 @@ fn removal_row(
     ]
 }
 
-/// One row of [`UPDATE`].
-pub(crate) fn updated(record: &Record, now: Timestamp) -> Vec<Bind> {
+/// Which columns an update writes. SQLite moves the entry in every index whose columns are written, changed or not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Indexed {
+    /// Those that an index holds stay as they are.
+    Same,
+    /// All.
+    Too,
+}
+
+impl Indexed {
+    fn of(change: &Change<'_>) -> Self {
+        let held = |record: &Record| {
+            let key = |address: &Option<String>| address.as_deref().map(address_key);
+            (record.connection, record.status, record.entra_id, key(&record.email), key(&record.username))
+        };
+        let same = change.before.as_ref().map(held) == change.after.as_ref().map(held);
+        if same { Self::Same } else { Self::Too }
+    }
+}
+
+/// Writes rows of [`updated`].
+pub(crate) fn update(rows: impl IntoIterator<Item = Vec<Bind>>, indexed: Indexed, root: bool) -> Sql {
+    let set = sql(UPDATE).rows(rows).push(") UPDATE record SET ");
+    let set = if indexed == Indexed::Too { set.push(SET_INDEXED) } else { set };
+    set.push(SET_FIELDS).push(SET_CONFIRMED).push(" AND record.root = ").value(root)
+}
+
+fn changed_row(change: &Change<'_>, now: Timestamp) -> Option<Vec<Bind>> {
+    let confirmed = if change.beside { UNCONFIRMED } else { confirmation(change) };
+    Some(updated(change.after.as_ref()?, now, confirmed))
+}
+
+/// What no read confirmed keeps the instant and the rule it has.
+pub(crate) const UNCONFIRMED: [Bind; 2] = [Bind::Int(None), Bind::Id(None)];
+
+/// One row of [`update`]; see [`confirmation`].
+pub(crate) fn updated(record: &Record, now: Timestamp, [verified_at, rule_group]: [Bind; 2]) -> Vec<Bind> {
     vec![
         record.id.into(),
         record.connection.into(),
@@ -273,14 +307,15 @@ pub(crate) fn updated(record: &Record, now: Timestamp) -> Vec<Bind> {
         Bind::json(&record.edits),
         record.by_hand_lifted.into(),
         record.sessions_valid_from.into(),
+        verified_at,
+        rule_group,
     ]
 }
 
 fn inserted(change: &Change<'_>, now: Timestamp) -> Option<Vec<Bind>> {
     let record = change.after.as_ref()?;
-    let mut row = updated(record, now);
+    let mut row = updated(record, now, confirmation(change));
     row.extend([record.realm.as_str().into(), now.into()]);
-    row.extend(confirmation(change));
     Some(row)
 }
 
@@ -292,4 +327,29 @@ fn confirmation(change: &Change<'_>) -> [Bind; 2] {
     let verified = read_at.filter(|_| confirms(change.decided.person));
     let rule = change.decided.plan.desired.grant.as_ref().map(|grant| grant.group);
     [verified.into(), rule.into()]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{SET_CONFIRMED, SET_FIELDS, SET_INDEXED};
+    use crate::sql::plan::in_an_empty_store;
+    use crate::sql::sql;
+
+    /// T6: a change of fields moves no entry of any index.
+    #[tokio::test]
+    async fn t6_what_no_index_holds_is_written_apart_from_what_one_does() {
+        let indexed = sql("SELECT DISTINCT held.name AS name FROM pragma_index_list('record') AS of_record
+            JOIN pragma_index_info(of_record.name) AS held WHERE held.name IS NOT NULL");
+        let indexed: Vec<String> =
+            in_an_empty_store(indexed).await.iter().map(|row| row.get::<String>("name").unwrap()).collect();
+        assert!(indexed.iter().any(|column| column == "email_key"), "{indexed:?}");
+        for column in indexed {
+            let sets =
+                |text: &str| text.split_whitespace().collect::<Vec<_>>().windows(2).any(|it| it == [&column, "="]);
+            assert!(!sets(SET_FIELDS) && !sets(SET_CONFIRMED), "{column}");
+            let never = ["id", "realm", "root", "host_id"].contains(&column.as_str());
+            assert!(sets(SET_INDEXED) != never, "{column}");
+        }
+    }
 }

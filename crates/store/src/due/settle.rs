@@ -79,11 +79,11 @@ impl Tx {
     async fn settle_chunk(&mut self, connection: ConnectionId, settled: &[&SettledDue<'_>]) -> Result<(), StoreError> {
         let now = self.now();
         let coalesce = self.timing().coalesce;
-        let current = self.due_rows(connection, settled.iter().map(|one| one.due.object)).await?;
+        let meanwhile = self.raised(connection, settled).await?;
         let (mut gone, mut stay) = (Vec::new(), Vec::new());
         for one in settled {
-            match (current.get(&one.due.object), one.next) {
-                (Some(row), next) if row.version > one.due.version => {
+            match (meanwhile.get(&one.due.object), one.next) {
+                (Some(row), next) => {
                     let at = now.max(one.read_at + coalesce);
                     stay.push(row_of(&raised(row, at, next), one.read_at));
                 }
@@ -97,6 +97,29 @@ impl Tx {
         }
         self.run(sql("INSERT INTO due (").push(COLUMNS).push(") VALUES ").rows(stay).push(REPLACE)).await?;
         Ok(())
+    }
+
+    /// The rows of those about whom a hint came since the claim. All are locked; of the others the version is enough.
+    async fn raised(
+        &mut self,
+        connection: ConnectionId,
+        settled: &[&SettledDue<'_>],
+    ) -> Result<HashMap<ObjectId, Due>, StoreError> {
+        let claimed: HashMap<ObjectId, i64> = settled.iter().map(|one| (one.due.object, one.due.version)).collect();
+        let query = sql("SELECT object_id, version FROM due WHERE connection_id = ").value(connection);
+        let query = query.push(" AND object_id IN ").list(claimed.keys().copied());
+        let mut raised = Vec::new();
+        for row in self.all(query.push(" ORDER BY object_id").on_postgres(lock::ROWS)).await? {
+            let object = ObjectId(row.get("object_id")?);
+            let version: i64 = row.get("version")?;
+            if claimed.get(&object).is_some_and(|claimed| version > *claimed) {
+                raised.push(object);
+            }
+        }
+        if raised.is_empty() {
+            return Ok(HashMap::new());
+        }
+        self.due_rows(connection, raised.into_iter()).await
     }
 
     async fn due_rows(

@@ -9,8 +9,9 @@ use crate::error::StoreError;
 use crate::event::{EventOutcome, EventStatus};
 use crate::sql::{IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Row, lock, sql};
 
-const OPEN: &str = "SELECT o.object_id, e.id, e.taken_ticket FROM event_object o JOIN event e ON e.id = o.event_id
-    WHERE o.outcome IS NULL AND o.connection_id = ";
+// Of a hint about a user nobody else is named: what is decided about them is decided about the event.
+const OPEN: &str = "SELECT o.object_id, e.id, e.taken_ticket, e.kind = 'user' AND e.object_id = o.object_id AS alone
+    FROM event_object o JOIN event e ON e.id = o.event_id WHERE o.outcome IS NULL AND o.connection_id = ";
 const HELD: &str = "SELECT o.object_id, o.event_id FROM event_object o
     WHERE o.outcome = 'held' AND o.connection_id = ";
 const DECIDE: &str =
@@ -20,7 +21,16 @@ const DECIDE: &str =
 struct Decision {
     event: EventId,
     object: ObjectId,
+    /// The event named nobody else.
+    alone: bool,
     outcome: EventOutcome,
+}
+
+/// An undecided event that named an object.
+struct Open {
+    event: EventId,
+    taken: Ticket,
+    alone: bool,
 }
 
 impl Tx {
@@ -61,7 +71,7 @@ impl Tx {
             let mut decisions = Vec::new();
             for row in self.all(query).await? {
                 let (event, object) = (EventId(row.get("event_id")?), ObjectId(row.get("object_id")?));
-                decisions.push(Decision { event, object, outcome: EventOutcome::applied() });
+                decisions.push(Decision { event, object, alone: false, outcome: EventOutcome::applied() });
             }
             self.write_outcomes(connection, &decisions).await?;
             self.sum_up_events(&decisions).await?;
@@ -74,14 +84,15 @@ impl Tx {
         &mut self,
         connection: ConnectionId,
         objects: impl Iterator<Item = ObjectId>,
-    ) -> Result<BTreeMap<ObjectId, Vec<(EventId, Ticket)>>, StoreError> {
+    ) -> Result<BTreeMap<ObjectId, Vec<Open>>, StoreError> {
         let query = sql(OPEN).value(connection).push(" AND o.object_id IN ").list(objects);
         // The events are locked: of two workers who settle the last two of one event's objects the later sees both.
         let query = query.push(" ORDER BY e.id").on_postgres(lock::ROWS);
         let mut open: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for row in self.all(query).await? {
-            let event = (EventId(row.get("id")?), Ticket(row.get("taken_ticket")?));
-            open.entry(ObjectId(row.get("object_id")?)).or_default().push(event);
+            let event = EventId(row.get("id")?);
+            let one = Open { event, taken: Ticket(row.get("taken_ticket")?), alone: row.get("alone")? };
+            open.entry(ObjectId(row.get("object_id")?)).or_default().push(one);
         }
         Ok(open)
     }
@@ -108,8 +119,11 @@ impl Tx {
             .filter(|it| it.outcome.status == EventStatus::Waiting)
             .map(|it| (it.event, &it.outcome))
             .collect();
-        let events: BTreeSet<EventId> = decisions.iter().map(|it| it.event).collect();
+        let events: BTreeSet<EventId> = decisions.iter().filter(|it| !it.alone).map(|it| it.event).collect();
         let mut groups: BTreeMap<(EventStatus, Option<String>), Vec<EventId>> = BTreeMap::new();
+        for Decision { event, outcome, .. } in decisions.iter().filter(|it| it.alone) {
+            groups.entry((outcome.status, outcome.reason.clone())).or_default().push(*event);
+        }
         for (event, sum) in self.sums(&events).await? {
             let outcome = match sum {
                 Sum::Undecided => waiting.get(&event).copied().cloned(),
@@ -157,18 +171,13 @@ impl Tx {
 }
 
 /// The newest event that this read could have seen gets the outcome; older ones are superseded by it.
-fn decide(
-    decisions: &mut Vec<Decision>,
-    object: ObjectId,
-    events: &[(EventId, Ticket)],
-    ticket: Ticket,
-    outcome: &EventOutcome,
-) {
-    let mut taken_before = events.iter().rev().filter(|(_, taken)| *taken < ticket).map(|(event, _)| *event);
-    let newest = taken_before.next().map(|event| Decision { event, object, outcome: outcome.clone() });
+fn decide(decisions: &mut Vec<Decision>, object: ObjectId, events: &[Open], ticket: Ticket, outcome: &EventOutcome) {
+    let decision = |open: &Open, outcome| Decision { event: open.event, object, alone: open.alone, outcome };
+    let mut taken_before = events.iter().rev().filter(|open| open.taken < ticket);
+    let newest = taken_before.next().map(|open| decision(open, outcome.clone()));
     let superseded = EventOutcome { status: EventStatus::Superseded, reason: None };
     decisions.extend(newest);
-    decisions.extend(taken_before.map(|event| Decision { event, object, outcome: superseded.clone() }));
+    decisions.extend(taken_before.map(|open| decision(open, superseded.clone())));
 }
 
 /// What the objects of one event say together.

@@ -6,9 +6,10 @@
 use lockstep_core::{ConnectionId, EventId, ObjectId};
 use uuid::Uuid;
 
-use super::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Sql};
+use super::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Row, Sql};
 use crate::apply::write::decisions;
 use crate::db::StoreConfig;
+use crate::mirror::known::known_among;
 use crate::mirror::write::looked_at_statement;
 use crate::record::{in_order_locked, linked};
 use crate::replay::under_way;
@@ -16,6 +17,17 @@ use crate::{Clock, Store};
 
 /// The steps of each.
 pub(crate) async fn plans(queries: Vec<Sql>) -> Vec<String> {
+    let mut steps = Vec::new();
+    for query in queries {
+        for row in in_an_empty_store(query.explained()).await {
+            steps.push(row.get::<String>("detail").unwrap());
+        }
+    }
+    steps
+}
+
+/// What a query gives in a store that nobody has written to.
+pub(crate) async fn in_an_empty_store(query: Sql) -> Vec<Row> {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(StoreConfig {
         url: format!("sqlite://{}", folder.path().join("lockstep.db").display()),
@@ -25,13 +37,7 @@ pub(crate) async fn plans(queries: Vec<Sql>) -> Vec<String> {
     })
     .await
     .unwrap();
-    let mut steps = Vec::new();
-    for query in queries {
-        for row in store.all("explaining", query.explained()).await.unwrap() {
-            steps.push(row.get::<String>("detail").unwrap());
-        }
-    }
-    steps
+    store.all("asking an empty store", query).await.unwrap()
 }
 
 /// T8: reading and deciding some people costs what these people cost, however many their connection has.
@@ -59,6 +65,19 @@ async fn t8_some_people_are_found_one_by_one() {
     for statement in [decisions(&rows), looked_at] {
         let steps = plans(vec![statement]).await;
         assert!(steps.iter().any(found), "{steps:#?}");
+    }
+}
+
+/// T6: so is what decides how people are read.
+#[tokio::test]
+async fn t6_known_people_are_found_one_by_one() {
+    let people: Vec<ObjectId> = (0..IDS_PER_STATEMENT).map(|_| ObjectId(Uuid::new_v4())).collect();
+    let steps = plans(vec![known_among(ConnectionId(Uuid::nil()), &people)]).await;
+    for (table, key) in [("u", "user_id=?"), ("r", "entra_id=?"), ("m", "user_id=?")] {
+        let found = |step: &String| {
+            step.starts_with(&format!("SEARCH {table} ")) && step.contains(&format!("(connection_id=? AND {key})"))
+        };
+        assert!(steps.iter().any(found), "{table}: {steps:#?}");
     }
 }
 

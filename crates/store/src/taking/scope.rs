@@ -8,7 +8,7 @@ use lockstep_core::{ConnectionId, ObjectId};
 use crate::db::Tx;
 use crate::due::DueKind;
 use crate::error::StoreError;
-use crate::sql::{IDS_PER_STATEMENT, sql};
+use crate::sql::{IDS_PER_STATEMENT, Sql, sql};
 
 /// What we know of the objects that some messages name.
 #[derive(Default)]
@@ -74,32 +74,30 @@ impl Tx {
     }
 
     async fn learn(&mut self, scope: &mut Scope, connection: ConnectionId, ids: &[ObjectId]) -> Result<(), StoreError> {
-        const USERS: &str = "SELECT user_id AS id FROM directory_user WHERE connection_id = ";
-        // By the index of live records: without the status every record of the connection would be looked at.
-        const LINKED: &str = "SELECT entra_id AS id FROM record WHERE status <> 'archived' AND connection_id = ";
-        const GROUPS: &str = "SELECT group_id AS id FROM directory_group WHERE connection_id = ";
-        const SEEN: &str = "SELECT object_id AS id FROM seen WHERE object_kind = 'user' AND connection_id = ";
-        let users = self.ids(USERS, connection, " AND user_id IN ", ids).await?;
-        let linked = self.ids(LINKED, connection, " AND entra_id IN ", ids).await?;
-        let groups = self.ids(GROUPS, connection, " AND group_id IN ", ids).await?;
-        let seen = self.ids(SEEN, connection, " AND object_id IN ", ids).await?;
-        let with_connection = |id| (connection, id);
-        scope.users.extend(users.into_iter().chain(linked).map(with_connection));
-        scope.groups.extend(groups.into_iter().map(with_connection));
-        scope.seen_users.extend(seen.into_iter().map(with_connection));
+        for row in self.all(known_as(connection, ids)).await? {
+            let known = (connection, ObjectId(row.get("id")?));
+            match row.get::<String>("known_as")?.as_str() {
+                "user" => scope.users.insert(known),
+                "group" => scope.groups.insert(known),
+                _ => scope.seen_users.insert(known),
+            };
+        }
         Ok(())
     }
+}
 
-    async fn ids(
-        &mut self,
-        select: &'static str,
-        connection: ConnectionId,
-        among: &str,
-        ids: &[ObjectId],
-    ) -> Result<Vec<ObjectId>, StoreError> {
-        let rows = self.all(sql(select).value(connection).push(among).list(ids.iter().copied())).await?;
-        rows.iter().map(|row| row.get("id").map(ObjectId)).collect()
-    }
+/// One row for each that is known, as what.
+fn known_as(connection: ConnectionId, ids: &[ObjectId]) -> Sql {
+    const USERS: &str = ") SELECT user_id AS id, 'user' AS known_as FROM directory_user WHERE connection_id = ";
+    // By the index of live records: without the status every record of the connection would be looked at.
+    const LINKED: &str = " UNION SELECT entra_id, 'user' FROM record WHERE status <> 'archived' AND connection_id = ";
+    const GROUPS: &str = " UNION SELECT group_id, 'group' FROM directory_group WHERE connection_id = ";
+    const SEEN: &str = " UNION SELECT object_id, 'seen' FROM seen WHERE object_kind = 'user' AND connection_id = ";
+    let query = sql("WITH named (id) AS (VALUES ").rows(ids.iter().map(|id| vec![(*id).into()]));
+    let query = query.push(USERS).value(connection).push(" AND user_id IN (SELECT id FROM named)");
+    let query = query.push(LINKED).value(connection).push(" AND entra_id IN (SELECT id FROM named)");
+    let query = query.push(GROUPS).value(connection).push(" AND group_id IN (SELECT id FROM named)");
+    query.push(SEEN).value(connection).push(" AND object_id IN (SELECT id FROM named)")
 }
 
 fn named_ids(messages: &[HintMessage]) -> BTreeMap<ConnectionId, BTreeSet<ObjectId>> {
@@ -120,4 +118,26 @@ fn named_ids(messages: &[HintMessage]) -> BTreeMap<ConnectionId, BTreeSet<Object
         }
     }
     named
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::sql::plan::plans;
+
+    /// T13: the scope of some hints costs what they name, however many people the connection has.
+    #[tokio::test]
+    async fn t13_whoever_is_named_is_found_one_by_one() {
+        let ids: Vec<ObjectId> = (0..IDS_PER_STATEMENT).map(|_| ObjectId(Uuid::new_v4())).collect();
+        let steps = plans(vec![known_as(ConnectionId(Uuid::nil()), &ids)]).await;
+        for key in ["connection_id=? AND user_id=?", "connection_id=? AND entra_id=?", "connection_id=? AND group_id=?"]
+        {
+            assert!(steps.iter().any(|step| step.starts_with("SEARCH") && step.contains(key)), "{key}: {steps:#?}");
+        }
+        let walks = |step: &&String| step.starts_with("SCAN") && !step.contains("named") && !step.contains("CONSTANT");
+        assert_eq!(steps.iter().find(walks), None, "{steps:#?}");
+    }
 }

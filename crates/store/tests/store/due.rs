@@ -282,3 +282,33 @@ async fn a_claim_says_which_group_it_is_about() {
     world.store.take_hints(&[world.about(1)]).await.unwrap();
     assert_eq!(claim(&world).await, (Some(DueClaim::Removed), Some(staff)));
 }
+
+/// T5: while work of a connection is in hand, what comes gathers until it fills a request; whoever may be gone does not wait.
+#[tokio::test]
+async fn t5_beside_work_in_hand_only_a_full_batch_or_a_suspect_is_taken() {
+    let world = World::new().await;
+    for n in [1, 2, 3, 4] {
+        let read = world.read(n, &mail(n), true, &[world.staff]).await;
+        world.sync(&[read]).await.unwrap();
+    }
+    let (worker, at_work) = (Uuid::new_v4(), [world.connection.id]);
+    let claim = async |limit| {
+        let claimed = world.store.claim_due_beside(worker, limit, &at_work).await.unwrap();
+        world.store.release(worker, &claimed).await.unwrap();
+        claimed.iter().map(|due| due.object).collect::<Vec<_>>()
+    };
+    world.store.take_hints(&[world.about(1)]).await.unwrap();
+    world.wait(SECOND);
+    world.store.take_hints(&[world.about(2)]).await.unwrap();
+    assert_eq!(claim(3).await, []);
+    assert_eq!(claim(2).await, [1, 2].map(user), "they fill it");
+    world.store.take_hints(&[world.members(&[(3, true)])]).await.unwrap();
+    assert_eq!(claim(3).await, [1, 2, 3].map(|n| user((n + 1) % 3 + 1)), "with the suspect they fill it");
+    assert_eq!(claim(5).await, [user(3)], "FA-11");
+    let other = world.store.add_connection(crate::world::new_connection("fabrikam")).await.unwrap();
+    world.store.note_connection_ok(other.id).await.unwrap();
+    let mut tx = world.store.begin("mark").await.unwrap();
+    tx.mark_due(other.id, &[mark(4, world.now(), true)]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(claim(5).await, [3, 4].map(user), "another connection has nothing in hand");
+}

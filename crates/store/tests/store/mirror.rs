@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockstep_core::mirror::{PersonRead, ProfileFacet, ProfileFound, ProfileRead, Source};
 use lockstep_core::{ObjectId, Ticket};
-use lockstep_store::{ListedPage, MirroredGroup, People};
+use lockstep_store::{KnownAccess, KnownProfile, ListedPage, MirroredGroup, People};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -216,4 +216,41 @@ async fn people_are_loaded_page_by_page_without_writing() {
         seen.extend(page.iter().map(|person| person.user.id));
     }
     assert_eq!(seen, (0..5).map(user).collect::<Vec<_>>());
+}
+
+/// What decides how people are read says the same as what is loaded to decide about them.
+#[tokio::test]
+async fn people_are_known_in_brief_as_they_are_in_full() {
+    let world = World::new().await;
+    let mut reads =
+        vec![world.read(1, &mail(1), true, &[world.staff]).await, world.read(2, &mail(2), false, &[]).await];
+    for (n, source) in [(3, Source::Listing), (4, Source::ById)] {
+        let mut read = world.read(n, &mail(n), true, &[world.staff]).await;
+        read.membership = None;
+        read.profile.as_mut().unwrap().source = source;
+        reads.push(read);
+    }
+    world.sync(&reads).await.unwrap();
+    let mut gone = world.read(4, &mail(4), true, &[]).await;
+    gone.profile.as_mut().unwrap().found = ProfileFound::Missing { in_deleted_items: true };
+    gone.membership = None;
+    mirrored(&world, gone).await;
+    let ids = [1, 2, 3, 4, 5].map(user);
+    let known = world.store.known_people(world.connection.id, &ids).await.unwrap();
+    let full = world.store.load_people(&world.connection, People::Ids(&ids)).await.unwrap();
+    assert_eq!(known.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4].map(user));
+    for person in full {
+        let brief = known[&person.user.id];
+        assert_eq!(brief.status, person.record.as_ref().map(|record| record.status));
+        assert_eq!(brief.needs_membership(), person.user.needs_membership());
+        match (brief.profile, &person.user.profile) {
+            (KnownProfile::Present(access), ProfileFacet::Present { profile, .. }) => {
+                let KnownAccess { account_enabled, user_type, invitation } = access;
+                assert_eq!(account_enabled, profile.account_enabled);
+                assert_eq!((user_type, invitation), (profile.user_type, profile.invitation));
+            }
+            (KnownProfile::Missing, ProfileFacet::Missing { .. }) => assert_eq!(person.user.id, user(4)),
+            (brief, full) => panic!("{brief:?} of {full:?}"),
+        }
+    }
 }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use futures::stream::{FuturesUnordered, Stream, StreamExt as _, unfold};
 use lockstep_core::ObjectId;
-use lockstep_core::mirror::{PersonRead, ProfileFacet, ProfileFound, ProfileRead};
+use lockstep_core::mirror::{PersonRead, ProfileFound, ProfileRead};
 use lockstep_core::record::Status;
 use lockstep_graph::{BY_ID_PER_BATCH, IDS_PER_BATCH, MEMBERSHIPS_PER_BATCH, ObjectKind};
-use lockstep_store::{Due, DueClaim, DueKind, DueReason, MirroredPerson};
+use lockstep_store::{Due, DueClaim, DueKind, DueReason, KnownPerson, KnownProfile};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::basis::Basis;
@@ -19,7 +19,7 @@ use crate::read::{Asked, Facets, Missed, Reader, decisive, stamp};
 use crate::settle_people::Look;
 
 /// So few are read by id, each for itself.
-const FEW: usize = 8;
+pub(crate) const FEW: usize = 8;
 /// What comes in so soon after the first answer is committed together with it; what takes longer holds nobody up.
 const WAVE: Duration = Duration::from_millis(10);
 
@@ -52,7 +52,7 @@ pub(crate) struct Batch<'a> {
     pub basis: &'a Basis,
     pub reader: Reader<'a>,
     /// What is known of them already decides how they are read.
-    pub known: &'a BTreeMap<ObjectId, MirroredPerson>,
+    pub known: &'a BTreeMap<ObjectId, KnownPerson>,
 }
 
 enum How {
@@ -218,8 +218,8 @@ impl<'a> Batch<'a> {
     /// Taking access needs one facet, giving it both in one task (G-10): whoever is in is read as asked, everybody else
     /// in full.
     fn facets(self, due: &Due) -> Facets {
-        let is_in = |person: &&MirroredPerson| {
-            is_a_user(person) && !person.user.needs_membership() && status(person) == Some(Status::Active)
+        let is_in = |person: &&KnownPerson| {
+            is_a_user(person) && !person.needs_membership() && person.status == Some(Status::Active)
         };
         let known = self.known.get(&due.object);
         let as_asked = known.filter(is_in).is_some() && (due.read_profile || due.read_membership);
@@ -241,21 +241,21 @@ impl<'a> Batch<'a> {
         if listed.account_enabled != Some(true) || listed.is_guest() {
             return false;
         }
-        match self.known.get(&user).map(|person| &person.user.profile) {
-            Some(ProfileFacet::Present { profile, .. }) => {
-                profile.account_enabled == Some(true)
-                    && (profile.user_type, profile.invitation) == (listed.user_type, listed.invitation)
+        match self.known.get(&user).map(|person| person.profile) {
+            Some(KnownProfile::Present(known)) => {
+                known.account_enabled == Some(true)
+                    && (known.user_type, known.invitation) == (listed.user_type, listed.invitation)
             }
-            Some(ProfileFacet::Missing { .. }) => false,
-            Some(ProfileFacet::Unknown) | None => true,
+            Some(KnownProfile::Missing) => false,
+            Some(KnownProfile::Unknown) | None => true,
         }
     }
 }
 
 /// Where access may be given back or taken, or a read by id was asked for, nothing else will do.
-fn may_be_listed(due: &Due, known: Option<&MirroredPerson>) -> bool {
-    let gone = known.is_some_and(|person| matches!(person.user.profile, ProfileFacet::Missing { .. }));
-    let out = known.and_then(status).is_some_and(|status| status != Status::Active);
+fn may_be_listed(due: &Due, known: Option<&KnownPerson>) -> bool {
+    let gone = known.is_some_and(|person| person.profile == KnownProfile::Missing);
+    let out = known.and_then(|person| person.status).is_some_and(|status| status != Status::Active);
     let reason = match due.reason {
         DueReason::Hint
         | DueReason::Settle
@@ -283,12 +283,8 @@ fn tells_manager(due: &Due) -> bool {
 }
 
 /// Graph has shown this id to be a user before.
-fn is_a_user(person: &MirroredPerson) -> bool {
-    !matches!(person.user.profile, ProfileFacet::Unknown)
-}
-
-fn status(person: &MirroredPerson) -> Option<Status> {
-    person.record.as_ref().map(|record| record.status)
+fn is_a_user(person: &KnownPerson) -> bool {
+    person.profile != KnownProfile::Unknown
 }
 
 fn chunks(dues: Vec<Due>, most: usize) -> impl Iterator<Item = Vec<Due>> {

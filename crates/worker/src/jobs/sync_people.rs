@@ -6,7 +6,7 @@ use futures::future::join_all;
 use futures::{Stream, StreamExt as _};
 use lockstep_core::{ConnectionId, ObjectId};
 use lockstep_graph::GraphClient;
-use lockstep_store::{Due, DueClaim, DueKind, DueReason, MirroredPerson, People, StoreError, Trigger};
+use lockstep_store::{Due, DueClaim, DueKind, DueReason, KnownPerson, StoreError, Trigger};
 use tokio::sync::Semaphore;
 
 use crate::basis::Basis;
@@ -154,13 +154,12 @@ async fn load_known(
     ctx: &Context,
     basis: &Basis,
     dues: &[Due],
-) -> Result<BTreeMap<ObjectId, MirroredPerson>, WorkerError> {
+) -> Result<BTreeMap<ObjectId, KnownPerson>, WorkerError> {
     let ids: Vec<ObjectId> = dues.iter().filter(|due| due.kind != DueKind::Group).map(|due| due.object).collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let known = ctx.store.load_people(&basis.connection, People::Ids(&ids)).await?;
-    Ok(known.into_iter().map(|person| (person.user.id, person)).collect())
+    Ok(ctx.store.known_people(basis.connection.id, &ids).await?)
 }
 
 /// Somebody we do not know, in no mapped group: nothing of them is kept, cost follows the people that are managed.
