@@ -226,7 +226,7 @@ async fn people_are_known_in_brief_as_they_are_in_full() {
         vec![world.read(1, &mail(1), true, &[world.staff]).await, world.read(2, &mail(2), false, &[]).await];
     for (n, source) in [(3, Source::Listing), (4, Source::ById)] {
         let mut read = world.read(n, &mail(n), true, &[world.staff]).await;
-        read.membership = None;
+        read.membership.as_mut().unwrap().source = source;
         read.profile.as_mut().unwrap().source = source;
         reads.push(read);
     }
