@@ -255,9 +255,9 @@ impl World {
         self.simulator.deliveries_idle().await;
         let queue_is_empty = self.queue_is_empty().await;
         // The order follows the work: what leaves one place is in the next one already.
-        let next = answered(async || self.store.next_due_at().await).await;
-        let in_hand = answered(async || self.store.work_in_hand().await).await;
-        let next_again = answered(async || self.store.next_due_at().await).await;
+        let next = answered(|| self.store.next_due_at()).await;
+        let in_hand = answered(|| self.store.work_in_hand()).await;
+        let next_again = answered(|| self.store.next_due_at()).await;
         let later = |at: Option<Timestamp>| at.is_none_or(|at| at > self.store.now());
         queue_is_empty && in_hand == 0 && later(next) && later(next_again)
     }
@@ -305,8 +305,8 @@ impl World {
 
     async fn nothing_due(&self) -> bool {
         let queue_is_empty = self.queue_is_empty().await;
-        let in_hand = answered(async || self.store.work_in_hand().await).await;
-        let next = answered(async || self.store.next_due_at().await).await;
+        let in_hand = answered(|| self.store.work_in_hand()).await;
+        let next = answered(|| self.store.next_due_at()).await;
         queue_is_empty && in_hand == 0 && next.is_none_or(|at| at > self.store.now())
     }
 
@@ -334,21 +334,21 @@ impl World {
 
     /// The connection as it is now.
     pub async fn connection_now(&self) -> Connection {
-        let found = answered(async || self.store.lookup_connection(self.connection.id).await).await;
+        let found = answered(|| self.store.lookup_connection(self.connection.id)).await;
         found.expect("the connection exists")
     }
 
     /// The live record linked to a directory user.
     pub async fn record(&self, user: Uuid) -> Option<Record> {
         let ids = [ObjectId(user)];
-        let people = answered(async || self.store.load_people(&self.connection, People::Ids(&ids)).await).await;
+        let people = answered(|| self.store.load_people(&self.connection, People::Ids(&ids))).await;
         people.into_iter().next().and_then(|person| person.record)
     }
 
     /// All records.
     pub async fn records(&self) -> Vec<RecordView> {
         let filter = RecordFilter { limit: 100_000, ..RecordFilter::default() };
-        answered(async || self.store.list_records(&filter).await).await
+        answered(|| self.store.list_records(&filter)).await
     }
 
     /// Stops everything and waits for it.
@@ -361,7 +361,10 @@ impl World {
 }
 
 /// What the store says. A server that has much else to do may not answer in time (FA-08), and is asked again.
-async fn answered<T>(ask: impl AsyncFn() -> Result<T, StoreError>) -> T {
+async fn answered<T, Asked>(ask: impl Fn() -> Asked) -> T
+where
+    Asked: Future<Output = Result<T, StoreError>>,
+{
     let deadline = Instant::now() + DEADLINE;
     loop {
         match ask().await {
