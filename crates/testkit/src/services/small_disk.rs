@@ -8,7 +8,7 @@ use std::process::Command;
 use super::skip;
 
 const BALLAST: &str = "ballast";
-const BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
+static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Mounted on a folder until it is dropped.
 pub(super) struct SmallDisk {
