@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_core::{ConnectionId, ErrorClass, Timestamp};
-use lockstep_store::{Due, StoreError};
+use lockstep_store::Due;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -34,8 +34,6 @@ const LOOK_FOR_FAILED_EVERY: Duration = Duration::from_secs(15 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The store was in trouble, not the objects.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// A store that is full or takes no writes is tried less and less often: whoever is read meanwhile is read in vain (FA-10, 30 s).
-const LONGEST_STORE_PAUSE: Duration = Duration::from_secs(10);
 
 struct Runner {
     ctx: Context,
@@ -45,8 +43,6 @@ struct Runner {
     /// What each running piece of work was given.
     in_hand: BTreeMap<Id, InHand>,
     failed_looked_at: Option<Timestamp>,
-    /// Batches in a row that the store could not write.
-    unwritten: u32,
 }
 
 /// A batch at work.
@@ -59,7 +55,7 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
     let places = Arc::new(Semaphore::new(ctx.config.places.max(1)));
     ctx.store.release_all(ctx.id).await?;
     let (running, in_hand) = (JoinSet::new(), BTreeMap::new());
-    let mut runner = Runner { ctx, places, running, in_hand, failed_looked_at: None, unwritten: 0 };
+    let mut runner = Runner { ctx, places, running, in_hand, failed_looked_at: None };
     let ended = runner.work().await;
     runner.wind_up().await?;
     ended
@@ -147,13 +143,10 @@ impl Runner {
             return Ok(());
         };
         match ended {
-            Ok((_, Ok(()))) => {
-                self.unwritten = 0;
-                Ok(())
-            }
+            Ok((_, Ok(()))) => Ok(()),
             Ok((_, Err(failure @ WorkerError::Store(_)))) => {
                 warn!(error = %chain(&failure), objects = dues.len(), "The store failed {} objects; they wait", dues.len());
-                let again = self.ctx.store.now() + self.store_pause(&failure);
+                let again = self.ctx.store.now() + STORE_PAUSE;
                 Ok(self.ctx.store.put_off(self.ctx.id, &dues, Some(again), &failure.to_string()).await?)
             }
             Ok((_, Err(failure))) => {
@@ -165,13 +158,6 @@ impl Runner {
                 self.put_back(dues, ErrorClass::Bug, "the work on it broke down").await
             }
         }
-    }
-
-    fn store_pause(&mut self, failure: &WorkerError) -> Duration {
-        let WorkerError::Store(StoreError::Unavailable { .. }) = failure else { return STORE_PAUSE };
-        let pause = STORE_PAUSE.saturating_mul(2_u32.saturating_pow(self.unwritten)).min(LONGEST_STORE_PAUSE);
-        self.unwritten = self.unwritten.saturating_add(1);
-        pause
     }
 
     /// The attempt stays spent: a row that breaks its worker must not come back for ever (FA-24).
