@@ -38,6 +38,17 @@ const INSERT_RECORDS: &str = "INSERT INTO record (id, realm, kind, status, reaso
 const INSERT_HISTORY: &str = "INSERT INTO history (id, connection_id, record_id, at, trigger, changes, source) VALUES ";
 
 impl Store {
+    /// Whether records of the connection's realm belong to nobody in Entra yet: a first sync may match people with them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_unlinked_records(&self, connection: &Connection) -> Result<bool, StoreError> {
+        const UNLINKED: &str = " AND entra_id IS NULL AND NOT root AND status <> 'archived' LIMIT 1";
+        let query = sql("SELECT id FROM record WHERE realm = ").value(connection.realm.as_str()).push(UNLINKED);
+        let query = query.within_realm(connection.id, &connection.realm);
+        Ok(self.one("has_unlinked_records", query).await?.is_some())
+    }
+
     /// Imports people into the connection's realm, in transactions of at most 200 lines. An import that breaks off may
     /// simply be run again.
     ///

@@ -49,7 +49,7 @@ struct Checkpoint {
     /// Groups found inside them, still to be read.
     nested: BTreeSet<ObjectId>,
     /// People are decided by the page that shows them, and only the others at the end; every ticket of this sync comes
-    /// after this one. `None`: a rule excludes people, and only the last listing tells whom.
+    /// after this one. `None`: everybody is decided at the end.
     #[serde(default)]
     by_page_since: Option<Ticket>,
     /// At the end: the last person looked at.
@@ -131,8 +131,7 @@ impl Sync<'_> {
 
     async fn begin(&mut self) -> Result<(), WorkerError> {
         let links = if self.task.kind == TaskKind::FullSync { self.follow_changes().await? } else { Vec::new() };
-        let excludes = self.basis.rules.rules().iter().any(|rule| rule.exclude);
-        let by_page_since = if excludes { None } else { Some(stamp(&self.ctx.store).await?.0) };
+        let by_page_since = if self.decides_at_the_end().await? { None } else { Some(stamp(&self.ctx.store).await?.0) };
         self.checkpoint = Checkpoint {
             phase: Phase::Listing,
             rules_version: self.basis.rules.version,
@@ -149,6 +148,14 @@ impl Sync<'_> {
         };
         let tx = self.ctx.store.begin("full_sync").await?;
         self.save(tx).await
+    }
+
+    /// Where a rule excludes people, only the last listing tells whom. And a first sync that may match people with records
+    /// that were there before matches, and removes, nobody before it has seen every group (TH-09, D6).
+    async fn decides_at_the_end(&self) -> Result<bool, WorkerError> {
+        let excludes = self.basis.rules.rules().iter().any(|rule| rule.exclude);
+        let first = self.basis.connection.first_sync_at.is_none();
+        Ok(excludes || (first && self.ctx.store.has_unlinked_records(&self.basis.connection).await?))
     }
 
     /// Subscriptions, then delta links, then the listing: no change falls between the listing and what tells of changes
