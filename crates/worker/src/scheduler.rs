@@ -36,8 +36,7 @@ struct Schedule {
     credentials: CredentialWatch,
     gap_seen: BTreeMap<ConnectionId, Timestamp>,
     chain_seen: BTreeMap<ConnectionId, Timestamp>,
-    /// Since when.
-    in_trouble: BTreeMap<ConnectionId, Timestamp>,
+    in_trouble: BTreeSet<ConnectionId>,
     stale: BTreeSet<ConnectionId>,
     subscribe_after: BTreeMap<ConnectionId, Timestamp>,
     holds_seen: Option<Timestamp>,
@@ -78,7 +77,7 @@ impl Schedule {
         self.note_staleness(ctx, connection, now);
         let in_trouble = matches!(connection.state, ConnectionState::Degraded | ConnectionState::NeedsAttention);
         if in_trouble {
-            self.in_trouble.entry(connection.id).or_insert(connection.since);
+            self.in_trouble.insert(connection.id);
         }
         let waits = connection.next_try_at.is_some_and(|at| at > now);
         if connection.rules_version == 0 || waits {
@@ -94,8 +93,9 @@ impl Schedule {
         if in_trouble && !try_again(ctx, connection).await? {
             return Ok(());
         }
-        if let Some(since) = self.in_trouble.remove(&connection.id) {
-            catch_up(ctx, connection, since, now).await?;
+        if self.in_trouble.remove(&connection.id) {
+            // Whatever changed meanwhile is asked for at once (t_back).
+            hasten_delta(ctx, connection, now).await?;
         }
         self.close_gap(ctx, connection, now).await?;
         self.keep_asking(ctx, connection, now).await?;
@@ -192,17 +192,9 @@ impl Schedule {
     }
 }
 
-/// After a trouble: whatever changed meanwhile is asked for at once (t_back), from the last good token, and then everybody
-/// is compared. A trouble that missed no round of the delta left nothing to compare: throttling is not to be answered with
-/// listings.
-async fn catch_up(ctx: &Context, connection: &Connection, since: Timestamp, now: Timestamp) -> Result<(), WorkerError> {
-    if connection.first_sync_at.is_none() {
-        return Ok(());
-    }
-    ctx.store.start_task(connection.id, TaskKind::Delta, None, now).await?;
-    let timing = ctx.store.timing();
-    if now.since(since) >= timing.delta_interval {
-        ctx.store.start_task(connection.id, TaskKind::DailyCompare, None, now + timing.settle).await?;
+async fn hasten_delta(ctx: &Context, connection: &Connection, now: Timestamp) -> Result<(), WorkerError> {
+    if connection.first_sync_at.is_some() {
+        ctx.store.start_task(connection.id, TaskKind::Delta, None, now).await?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockstep_core::{ConnectionId, ErrorClass, Timestamp, retry};
 use lockstep_graph::GraphError;
-use lockstep_store::{Connection, ConnectionState, Trouble};
+use lockstep_store::{Connection, ConnectionState, TaskKind, Trouble};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
@@ -21,12 +21,17 @@ pub(crate) fn chance() -> f64 {
     (Uuid::new_v4().as_u128() as u64 >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Notes that the whole connection is in trouble; its work waits until the returned time.
+/// Notes that the whole connection is in trouble; its work waits until the returned time. What a credential met that was
+/// replaced meanwhile says nothing of the new one (C7).
 pub(crate) async fn note(
     ctx: &Context,
     connection: &Connection,
     failure: &WorkerError,
 ) -> Result<Timestamp, WorkerError> {
+    let now = ctx.store.lookup_connection(connection.id).await?;
+    if now.is_some_and(|now| now.credential_since != connection.credential_since) {
+        return Ok(ctx.store.now());
+    }
     let class = failure.class();
     let next_try_at = ctx.store.now() + retry::connection_retry(connection.failures.saturating_add(1), class);
     let state = match class {
@@ -46,14 +51,19 @@ pub(crate) async fn note(
     Ok(next_try_at)
 }
 
-/// Notes that the connection answered; says so when it had been in trouble.
+/// Notes that the connection answered; says so when it had been in trouble. After one that may have missed a round of the
+/// delta everybody is compared; a short one is not to be answered with listings (C5).
 pub(crate) async fn note_ok(ctx: &Context, connection: &Connection) -> Result<(), WorkerError> {
     if connection.state == ConnectionState::Active || connection.state == ConnectionState::Paused {
         return Ok(());
     }
     ctx.store.note_connection_ok(connection.id).await?;
     info!(connection.id = %connection.id, "Connection {} works", connection.id);
-    run_failed_again(ctx, Some(connection.id), ctx.store.now() - FAILED_BEFORE).await
+    let (now, timing) = (ctx.store.now(), ctx.store.timing());
+    if connection.first_sync_at.is_some() && now.since(connection.since) >= timing.delta_interval {
+        ctx.store.start_task(connection.id, TaskKind::DailyCompare, None, now + timing.settle).await?;
+    }
+    run_failed_again(ctx, Some(connection.id), now - FAILED_BEFORE).await
 }
 
 /// What was given up runs again: at a recovery, since the trouble may have been the reason, and daily.
