@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockstep_core::ErrorClass;
 use lockstep_core::retry::{RetryPolicy, Verdict};
-use lockstep_store::{Task, TaskKind};
+use lockstep_store::{Connection, Task, TaskKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -63,12 +63,13 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
 
 async fn attend(ctx: Context, task: Task) -> Result<(), WorkerError> {
     info!(task.id = %task.id, connection.id = %task.connection, attempts = task.attempts, "Task {} begins", task.id);
+    let connection = ctx.store.lookup_connection(task.connection).await?;
     match leased(&ctx, &task).await {
         Ok(()) => {
             info!(task.id = %task.id, "Task {} is done", task.id);
             Ok(())
         }
-        Err(failure) => failed(&ctx, &task, &failure).await,
+        Err(failure) => failed(&ctx, &task, connection.as_ref(), &failure).await,
     }
 }
 
@@ -106,17 +107,21 @@ async fn work(ctx: Context, task: Task) -> Result<(), WorkerError> {
     }
 }
 
-/// A task in trouble goes on from its checkpoint later; only faults of its own spend attempts for good.
-async fn failed(ctx: &Context, task: &Task, failure: &WorkerError) -> Result<(), WorkerError> {
+/// A task in trouble goes on from its checkpoint later; only faults of its own spend attempts for good. `connection` as it
+/// was when the task began.
+async fn failed(
+    ctx: &Context,
+    task: &Task,
+    connection: Option<&Connection>,
+    failure: &WorkerError,
+) -> Result<(), WorkerError> {
     let now = ctx.store.now();
     if matches!(failure, WorkerError::Stopping) {
         return Ok(ctx.store.retry_task(task, now, "stopped in between").await?);
     }
     if failure.is_connection_wide() {
-        let Some(connection) = ctx.store.lookup_connection(task.connection).await? else {
-            return Ok(());
-        };
-        let next_try_at = trouble::note(ctx, &connection, failure).await?;
+        let Some(connection) = connection else { return Ok(()) };
+        let next_try_at = trouble::note(ctx, connection, failure).await?;
         return Ok(ctx.store.retry_task(task, next_try_at, &failure.to_string()).await?);
     }
     warn!(task.id = %task.id, error = %chain(failure), "Task {} failed", task.id);

@@ -28,12 +28,12 @@ pub(crate) async fn note(
     connection: &Connection,
     failure: &WorkerError,
 ) -> Result<Timestamp, WorkerError> {
-    let now = ctx.store.lookup_connection(connection.id).await?;
-    if now.is_some_and(|now| now.credential_since != connection.credential_since) {
+    let current = ctx.store.lookup_connection(connection.id).await?;
+    let Some(current) = current.filter(|current| current.credential_since == connection.credential_since) else {
         return Ok(ctx.store.now());
-    }
+    };
     let class = failure.class();
-    let next_try_at = ctx.store.now() + retry::connection_retry(connection.failures.saturating_add(1), class);
+    let next_try_at = ctx.store.now() + retry::connection_retry(current.failures.saturating_add(1), class);
     let state = match class {
         ErrorClass::Transient { .. } => ConnectionState::Degraded,
         ErrorClass::Permanent | ErrorClass::Bug => ConnectionState::NeedsAttention,

@@ -93,7 +93,8 @@ async fn c7_a_replaced_secret_is_used_at_once_and_nothing_is_missed() {
     world.tenant.patch_user(ada, json!({ "displayName": "Ada Lovelace" })).unwrap();
     world.notify(ada).await;
     eventually("the change does not arrive", async || called(&world, "Ada Lovelace").await).await;
-    assert_ne!(world.reload().await.state, ConnectionState::NeedsAttention);
+    // Microsoft takes two secrets at a time, the simulator one: somebody may have asked in between.
+    eventually("the trouble stays", async || world.reload().await.state == ConnectionState::Active).await;
     world.rest().await;
 }
 
