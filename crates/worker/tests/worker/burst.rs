@@ -58,9 +58,11 @@ async fn t5_two_thousand_renamed_people_cost_a_hundredth_of_a_request_each() {
     const PEOPLE: u64 = 2_000;
     let (mut world, people) = staff_of(PEOPLE as usize).await;
     rename(&world, &people);
-    tell(&world, &people).await;
-    // Duplicates cost nothing.
-    tell(&world, &people).await;
+    // A duplicate that comes before the read costs nothing.
+    for some in people.chunks(100) {
+        tell(&world, some).await;
+        tell(&world, some).await;
+    }
     world.sim.reset_counters();
     world.work();
     world.settled().await;

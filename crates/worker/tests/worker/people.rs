@@ -168,6 +168,11 @@ async fn a_nested_group_brings_its_people_and_takes_them_along() {
     let (mut world, staff) = World::with_staff().await;
     let team = world.group("Team");
     let (ada, grace) = (world.hire("Ada", &[team]), world.hire("Grace", &[team]));
+    // The brake keeps back the second of two who leave a company of two.
+    for colleague in ["Alan", "Barbara", "Edsger", "Niklaus"] {
+        world.hire(colleague, &[staff]);
+    }
+    world.sync().await;
     world.tenant.add_member(staff, team).unwrap();
     world.notify_members(staff, &[(team, false)]).await;
     world.settled().await;
@@ -179,6 +184,8 @@ async fn a_nested_group_brings_its_people_and_takes_them_along() {
     world.later(seconds(6)).await;
     world.later(seconds(11)).await;
     assert_eq!(world.status(ada).await, Some(Status::Inactive));
+    assert_eq!(world.status(grace).await, Some(Status::Inactive));
+    assert_eq!(world.active().await, 4, "nobody else is out");
     world.rest().await;
 }
 
