@@ -27,8 +27,10 @@ const LONGEST_CYCLE: usize = 16;
 #[derive(Clone, Copy)]
 pub(crate) struct Occasion {
     pub trigger: Trigger,
-    /// The connection's first sync: its removals are one hold.
+    /// The connection's first sync itself.
     pub first_sync: bool,
+    /// What is taken belongs to the first sync's one hold (D6).
+    pub holds_removals: bool,
     /// Decided by what is remembered: nothing was read, so nothing is confirmed by it.
     pub remembered: bool,
 }
@@ -36,7 +38,7 @@ pub(crate) struct Occasion {
 impl Occasion {
     /// Of a read, or a listing, made just now.
     pub(crate) const fn of(trigger: Trigger) -> Self {
-        Self { trigger, first_sync: false, remembered: false }
+        Self { trigger, first_sync: false, holds_removals: false, remembered: false }
     }
 }
 
@@ -182,7 +184,7 @@ async fn apply_once(
     plans: Vec<Plan>,
     occasion: Occasion,
 ) -> Result<(Applied, Vec<Outcome>), WorkerError> {
-    let judgements = judge(tx, basis, &people, &plans, occasion.first_sync).await?;
+    let judgements = judge(tx, basis, &people, &plans, occasion.holds_removals).await?;
     let applied = tx.apply(&basis.connection, &decisions(&people, &plans, judgements, looks, basis, occasion)).await?;
     let outcomes = people
         .into_iter()
@@ -264,7 +266,7 @@ async fn judge(
     basis: &Basis,
     people: &[MirroredPerson],
     plans: &[Plan],
-    first_sync: bool,
+    of_first_sync: bool,
 ) -> Result<Vec<Judgement>, WorkerError> {
     let mut judgements = vec![Judgement::Go; people.len()];
     let leaving: Vec<(usize, Leaving)> = people
@@ -291,7 +293,7 @@ async fn judge(
         }
     }
     let limits = &basis.connection.settings.brake;
-    let judged = brake::judge(limits, &state.connection, &state.installation, first_sync, &removals);
+    let judged = brake::judge(limits, &state.connection, &state.installation, of_first_sync, &removals);
     for (place, judgement) in asked.into_iter().zip(judged) {
         judgements[place] = judgement;
     }

@@ -200,13 +200,13 @@ fn is_of_first_sync(due: &Due) -> bool {
 async fn settle_alike(
     batch: Batch<'_>,
     people: Vec<(Due, Look)>,
-    first_sync: bool,
+    holds_removals: bool,
     ended: &mut Ended,
 ) -> Result<(), WorkerError> {
     if people.is_empty() {
         return Ok(());
     }
-    match settle_again(batch, &people, first_sync).await {
+    match settle_again(batch, &people, holds_removals).await {
         Ok(()) => Ok(()),
         // This process was stopped in between, or the clock jumped: nobody's fault, but the reads say nothing any more.
         Err(failure) if is_conflict(&failure) && is_too_old(batch.ctx, &people) => {
@@ -216,7 +216,7 @@ async fn settle_alike(
         }
         Err(failure) if (is_conflict(&failure) || may_concern_one(&failure)) && people.len() > 1 => {
             for one in people {
-                Box::pin(settle_alike(batch, vec![one], first_sync, ended)).await?;
+                Box::pin(settle_alike(batch, vec![one], holds_removals, ended)).await?;
             }
             Ok(())
         }
@@ -239,11 +239,11 @@ async fn settle_alike(
     }
 }
 
-async fn settle_again(batch: Batch<'_>, people: &[(Due, Look)], first_sync: bool) -> Result<(), WorkerError> {
+async fn settle_again(batch: Batch<'_>, people: &[(Due, Look)], holds_removals: bool) -> Result<(), WorkerError> {
     let Batch { ctx, reader, .. } = batch;
     let mut basis = batch.basis.clone();
     for run in 1.. {
-        match commit_people(ctx, &basis, reader.client, people, occasion(people, first_sync)).await {
+        match commit_people(ctx, &basis, reader.client, people, occasion(people, holds_removals)).await {
             Err(failure) if is_conflict(&failure) && run < RUNS => {
                 let Some(now) = Basis::load(&ctx.store, basis.connection.id).await? else {
                     return Ok(());
@@ -266,7 +266,7 @@ fn is_conflict(failure: &WorkerError) -> bool {
 }
 
 /// For the history; a batch of several kinds counts as what most of them are.
-fn occasion(people: &[(Due, Look)], first_sync: bool) -> Occasion {
+fn occasion(people: &[(Due, Look)], holds_removals: bool) -> Occasion {
     let trigger = match people.first().map(|(due, _)| due.reason) {
         Some(DueReason::Hint) => Trigger::Hint,
         Some(DueReason::OnDemand | DueReason::Replay) => Trigger::OnDemand,
@@ -274,7 +274,7 @@ fn occasion(people: &[(Due, Look)], first_sync: bool) -> Occasion {
         Some(DueReason::FirstSync | DueReason::NotListed | DueReason::Relist) => Trigger::Sync,
         _ => Trigger::Settle,
     };
-    Occasion { first_sync, ..Occasion::of(trigger) }
+    Occasion { holds_removals, ..Occasion::of(trigger) }
 }
 
 /// Groups whose people are all looked at: a group that came into, or left, a mapped group brings everyone below it.

@@ -3,6 +3,7 @@
 use lockstep_core::ObjectId;
 use lockstep_core::hint::{Claim, Subject};
 use lockstep_core::record::{Kind, Status};
+use lockstep_simulator::Fault;
 use serde_json::json;
 
 use crate::world::{World, employees, minutes, rule, seconds};
@@ -48,6 +49,27 @@ async fn g19_a_mass_disable_is_held_above_the_limit_and_nothing_else_is() {
     world.tenant.patch_user(back, json!({ "accountEnabled": true })).unwrap();
     world.told(back).await;
     assert_eq!(world.ledger().await.held, 39);
+    world.rest().await;
+}
+
+/// D6: the first sync's one hold is for people who were there before. Whoever is in by a page of the first sync itself, and was
+/// disabled by the time the next page was read, is out at once.
+#[tokio::test]
+async fn d6_whom_the_first_sync_brought_in_it_takes_out_again() {
+    let mut world = World::open().await;
+    let (staff, guards) = (world.group("Staff"), world.group("Guards"));
+    let ada = world.hire("Ada", &[staff, guards]);
+    world.apply(vec![employees(staff), rule(guards, 20, Kind::Employee, "guard")]).await;
+    world.sim.clock().advance(minutes(1));
+    world.tenant.patch_user(ada, json!({ "accountEnabled": false })).unwrap();
+    let listing = "GET /groups/{id}/transitiveMembers";
+    world.sim.set_fault(Fault { lag_ms: Some(30_000), remaining: Some(1), ..Fault::on(listing) });
+    world.work();
+    world.sync().await;
+    world.later(seconds(6)).await;
+
+    assert!(world.holds().await.is_empty());
+    assert_eq!(world.status(ada).await, Some(Status::Inactive));
     world.rest().await;
 }
 
