@@ -10,10 +10,7 @@ use crate::workbench::{Team, Workbench, blocking};
 async fn g_28_what_a_serve_did_is_sealed_within_seconds_and_verified() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = Workbench::with(&team.simulator);
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        let bench = team.connected();
         let before = bench.json(&["audit", "verify"]);
         assert_eq!((&before["verified"], &before["head"], &before["broken"]), (&0.into(), &Value::Null, &Value::Null));
         assert!(before["unsealed"].as_u64().unwrap() > 0, "nobody sealed yet: {before:#}");

@@ -177,10 +177,7 @@ async fn a_rule_whose_group_is_missing_or_hidden_is_refused_by_its_id() {
 async fn nobody_at_work_is_said_after_ten_seconds() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = Workbench::with(&team.simulator);
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        let bench = team.connected();
         let ran = bench.run(&["connection", "sync", "contoso", "--wait"]);
         assert_eq!(ran.code, 1);
         assert!(ran.stderr.contains("lockstep serve"), "{}", ran.stderr);

@@ -22,10 +22,7 @@ fn count(bench: &Workbench, hold: &str, state: &str) -> usize {
 async fn d6_a_hold_is_approved_for_some_and_rejected_for_the_rest_by_command() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = Workbench::with(&team.simulator);
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        let bench = team.connected();
         let serving = bench.serve();
         bench.json(&["connection", "sync", "contoso", "--wait"]);
         let forecast = bench.run(&["connection", "show", "contoso"]).stdout;

@@ -7,10 +7,7 @@ use crate::workbench::{Team, Workbench, blocking};
 
 /// A team that is synced, with `serve` running.
 fn synced(team: &Team) -> (Workbench, crate::workbench::Serving) {
-    let bench = Workbench::with(&team.simulator);
-    assert_eq!(bench.connect(&team.tenant).code, 0);
-    bench.write("rules.toml", &team.rules());
-    assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+    let bench = team.connected();
     let serving = bench.serve();
     bench.json(&["connection", "sync", "contoso", "--wait"]);
     (bench, serving)
@@ -87,10 +84,7 @@ async fn m12_nobody_loses_access_whom_the_shown_plan_did_not_name() {
 async fn m12_the_first_sync_shows_its_plan_first() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = Workbench::with(&team.simulator);
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        let bench = team.connected();
         let sync = ["connection", "sync", "contoso", "--wait"];
         let listed = || team.simulator.counters().requests.get("GET /groups/{id}/transitiveMembers").copied();
         // Nobody is at work until the plan is made.

@@ -2,22 +2,16 @@
 
 use serde_json::json;
 
-use crate::workbench::{SOON, Team, Workbench, blocking};
+use crate::workbench::{SOON, Team, blocking};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn th09_a_privileged_record_is_linked_by_a_yes_and_the_link_is_undone() {
     let team = Team::start().await;
-    let bench = Workbench::with(&team.simulator);
     let domain = team.tenant.domain();
     blocking(move || {
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        let line = format!(
+        let bench = team.connected_with(&format!(
             r#"{{"kind": "employee", "email": "ada.lovelace@{domain}", "host_id": "17", "display_name": "Ada", "privileged": true}}"#
-        );
-        bench.write("people.jsonl", &line);
-        assert_eq!(bench.run(&["record", "import", "people.jsonl", "--connection", "contoso"]).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        ));
         let _serving = bench.serve();
         bench.wait_for("the question", SOON, || bench.json(&["review", "list"])[0]["id"].is_string());
         let review = bench.json(&["review", "list"]).as_array().unwrap()[0].clone();
@@ -51,17 +45,10 @@ async fn th09_a_privileged_record_is_linked_by_a_yes_and_the_link_is_undone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn m3_two_records_of_one_person_are_merged_by_an_admin() {
     let team = Team::start().await;
-    let bench = Workbench::with(&team.simulator);
     let domain = team.tenant.domain();
     blocking(move || {
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        bench.write(
-            "people.jsonl",
-            &format!(r#"{{"kind": "employee", "email": "ada.king@{domain}", "host_id": "17"}}"#),
-        );
-        assert_eq!(bench.run(&["record", "import", "people.jsonl", "--connection", "contoso"]).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        let bench =
+            team.connected_with(&format!(r#"{{"kind": "employee", "email": "ada.king@{domain}", "host_id": "17"}}"#));
         let _serving = bench.serve();
         let ada = team.ada.to_string();
         bench.wait_for_records("the sync made a second one", |records| {

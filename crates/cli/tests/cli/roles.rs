@@ -15,14 +15,6 @@ const STOPS_WITHIN: Duration = Duration::from_secs(20);
 /// A lease lasts 6 s and is looked for every second; the rest is a busy machine.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(20);
 
-fn connected(team: &Team) -> Workbench {
-    let bench = Workbench::with(&team.simulator);
-    assert_eq!(bench.connect(&team.tenant).code, 0);
-    bench.write("rules.toml", &team.rules());
-    assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
-    bench
-}
-
 fn readiness(serving: &Serving) -> Value {
     serde_json::from_str(&serving.page("/readyz").expect("it is ready")).unwrap()
 }
@@ -41,7 +33,7 @@ fn is_out(records: &[Value], user: uuid::Uuid) -> bool {
 async fn three_processes_with_a_role_each_do_the_work_of_one() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = connected(&team);
+        let bench = team.connected();
         // One public address for all: only the receiver takes it.
         let receiver = bench.serve_role("receiver", "receiver.log");
         let worker = bench.serve_role("worker", "worker.log");
@@ -81,7 +73,7 @@ async fn three_processes_with_a_role_each_do_the_work_of_one() {
 async fn fa_33_what_a_stopped_worker_had_in_hand_is_done_by_another_at_once() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = connected(&team);
+        let bench = team.connected();
         let (receiver, renewer) =
             (bench.serve_role("receiver", "receiver.log"), bench.serve_role("renewer", "renewer.log"));
         let first = bench.serve_role("worker", "first.log");
@@ -133,7 +125,7 @@ fn fa_33_a_stopping_receiver_answers_the_open_request() {
 async fn fa_20_of_two_renewers_one_works_and_the_other_takes_over() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = connected(&team);
+        let bench = team.connected();
         let worker = bench.serve_role("worker", "worker.log");
         let leads = |renewer: &Serving| renewer.metric("lockstep_lease_held") == Some(1.0);
         let first = bench.serve_role("renewer", "first.log");

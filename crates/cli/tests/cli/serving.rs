@@ -13,10 +13,7 @@ fn status_of(records: &[Value], user: &str) -> Option<String> {
 async fn g_01_a_change_in_microsoft_reaches_the_record_also_after_kill_9() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = Workbench::with(&team.simulator);
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        let bench = team.connected();
         let serving = bench.serve();
 
         let synced = bench.json(&["connection", "sync", "contoso", "--wait"]);
@@ -53,10 +50,7 @@ async fn g_01_a_change_in_microsoft_reaches_the_record_also_after_kill_9() {
 async fn one_person_is_synced_on_demand() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = Workbench::with(&team.simulator);
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        let bench = team.connected();
         let _serving = bench.serve();
         bench.json(&["connection", "sync", "contoso", "--wait"]);
 
@@ -74,10 +68,7 @@ async fn one_person_is_synced_on_demand() {
 async fn taking_access_by_rules_wants_a_yes() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = Workbench::with(&team.simulator);
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        let bench = team.connected();
         let _serving = bench.serve();
         bench.json(&["connection", "sync", "contoso", "--wait"]);
 

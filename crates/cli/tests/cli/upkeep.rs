@@ -1,15 +1,12 @@
 //! A connection looked after: paused and resumed, its subscriptions made anew.
 
-use crate::workbench::{Team, Workbench, blocking};
+use crate::workbench::{Team, blocking};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_paused_and_goes_on() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = Workbench::with(&team.simulator);
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        let bench = team.connected();
         let paused = bench.run(&["connection", "pause", "contoso"]);
         assert!(paused.code == 0 && paused.stdout.contains("connection resume contoso"), "{}", paused.stderr);
         let shown = bench.json(&["connection", "show", "contoso"]);
@@ -36,10 +33,7 @@ async fn a_connection_is_paused_and_goes_on() {
 async fn th_03_subscriptions_are_recreated_by_a_running_serve() {
     let team = Team::start().await;
     blocking(move || {
-        let bench = Workbench::with(&team.simulator);
-        assert_eq!(bench.connect(&team.tenant).code, 0);
-        bench.write("rules.toml", &team.rules());
-        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml", "--yes"]).code, 0);
+        let bench = team.connected();
         let alone = bench.run(&["subscription", "recreate"]);
         assert!(alone.code == 1 && alone.stderr.contains("lockstep serve"), "{}", alone.stderr);
 

@@ -264,6 +264,24 @@ impl Team {
         Self { simulator, tenant, group, ada, alan }
     }
 
+    /// A workbench where this tenant is connected as `contoso` and its rules apply; nobody is at work.
+    pub fn connected(&self) -> Workbench {
+        self.connected_with("")
+    }
+
+    /// The same where the application had these records before, one JSON object a line.
+    pub fn connected_with(&self, records: &str) -> Workbench {
+        let bench = Workbench::with(&self.simulator);
+        assert_eq!(bench.connect(&self.tenant).code, 0);
+        if !records.is_empty() {
+            bench.write("people.jsonl", records);
+            assert_eq!(bench.run(&["record", "import", "people.jsonl", "--connection", "contoso"]).code, 0);
+        }
+        bench.write("rules.toml", &self.rules());
+        assert_eq!(bench.run(&["rule", "apply", "contoso", "rules.toml"]).code, 0);
+        bench
+    }
+
     pub fn rules(&self) -> String {
         format!("[[rule]]\ngroup = \"{}\"\norder = 10\nkind = \"employee\"\nrole = \"Technician\"\n", self.group)
     }
