@@ -67,10 +67,10 @@ pub(crate) fn nothing_lost<'a>(
 
 /// No answer other than 2xx and 503, and no connection without one.
 pub(crate) fn all_answered(seen: &Seen) -> Result<(), BenchError> {
-    if !seen.other.is_empty() || seen.broken > 0 {
-        let (other, broken) = (&seen.other, seen.broken);
+    if !seen.other.is_empty() || !seen.broken.is_empty() {
+        let (other, broken) = (&seen.other, &seen.broken);
         return Err(BenchError::Worthless(format!(
-            "beside 2xx and 503 there were answers {other:?}, and {broken} connections ended without one"
+            "beside 2xx and 503 there were answers {other:?}, and connections ended without one: {broken:?}"
         )));
     }
     Ok(())
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_neither_yes_nor_later_spoils_the_run() {
         assert!(all_answered(&Seen { refused: 1, ..Seen::default() }).is_ok());
-        assert!(all_answered(&Seen { broken: 1, ..Seen::default() }).is_err());
+        assert!(all_answered(&Seen { broken: [("reset".to_owned(), 1)].into(), ..Seen::default() }).is_err());
         assert!(all_answered(&Seen { other: [(500, 1)].into(), ..Seen::default() }).is_err());
     }
 }

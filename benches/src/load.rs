@@ -69,8 +69,8 @@ pub(crate) struct Seen {
     pub refused: u64,
     /// Other answers, by status.
     pub other: BTreeMap<u16, u64>,
-    /// Connections that ended without an answer.
-    pub broken: u64,
+    /// Connections that ended without an answer, by what the system said.
+    pub broken: BTreeMap<String, u64>,
     /// Answer times in milliseconds.
     pub milliseconds: Vec<f64>,
     /// How long the run took.
@@ -93,13 +93,19 @@ impl Seen {
         self.milliseconds.iter().copied().fold(0.0, f64::max)
     }
 
+    fn breaks(&mut self, error: &std::io::Error) {
+        *self.broken.entry(error.to_string()).or_default() += 1;
+    }
+
     fn add(&mut self, other: Self) {
         self.accepted.extend(other.accepted);
         self.refused += other.refused;
         for (status, count) in other.other {
             *self.other.entry(status).or_default() += count;
         }
-        self.broken += other.broken;
+        for (why, count) in other.broken {
+            *self.broken.entry(why).or_default() += count;
+        }
         self.milliseconds.extend(other.milliseconds);
     }
 }
@@ -149,8 +155,8 @@ impl Sender {
                     let _ = stream.set_nodelay(true);
                     self.send_over(stream, &pace).await;
                 }
-                Err(_) => {
-                    self.seen.broken += 1;
+                Err(error) => {
+                    self.seen.breaks(&error);
                     tokio::time::sleep(RECONNECT_AFTER).await;
                 }
             }
@@ -162,9 +168,9 @@ impl Sender {
     async fn send_over(&mut self, mut stream: TcpStream, pace: &Pace) {
         while let Some(due) = self.turn(pace).await {
             let drawn = self.post.draw_number();
-            let Ok((status, closes)) = exchange(&mut stream, &self.post.bytes).await else {
-                self.seen.broken += 1;
-                return;
+            let (status, closes) = match exchange(&mut stream, &self.post.bytes).await {
+                Ok(answered) => answered,
+                Err(error) => return self.seen.breaks(&error),
             };
             self.seen.milliseconds.push(due.elapsed().as_secs_f64() * 1000.0);
             match status {
