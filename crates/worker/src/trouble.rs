@@ -47,7 +47,7 @@ pub(crate) async fn note(
     }
     let trouble =
         Trouble { state, reason: failure.to_string(), remedy: remedy(failure), next_try_at: Some(next_try_at) };
-    ctx.store.note_connection_trouble(connection.id, &trouble).await?;
+    ctx.store.note_connection_trouble(connection, &trouble).await?;
     Ok(next_try_at)
 }
 

@@ -2,7 +2,7 @@
 
 use lockstep_core::{ConnectionId, Timestamp};
 
-use crate::connection::ConnectionState;
+use crate::connection::{Connection, ConnectionState};
 use crate::db::Store;
 use crate::error::StoreError;
 use crate::sql::{Sql, sql};
@@ -19,7 +19,7 @@ const TROUBLE: &str = "UPDATE connection SET
     since = CASE WHEN state IN ($2, 'paused') THEN since ELSE $3 END,
     state = CASE WHEN state = 'paused' THEN state ELSE $2 END,
     reason = $4, remedy = $5, failures = failures + 1, next_try_at = $6
-    WHERE id = $1";
+    WHERE id = $1 AND coalesce(credential_since, 0) = $7";
 // Of a connection that works: a state of trouble keeps its own reason.
 const DRAWBACK: &str = "UPDATE connection SET reason = $2, remedy = $3 WHERE id = $1 AND state = 'active'";
 const NO_DRAWBACK: &str = "UPDATE connection SET reason = NULL, remedy = NULL
@@ -48,18 +48,20 @@ impl Store {
         self.write("note_connection_ok", sql(OK).bind(id).bind(self.now())).await
     }
 
-    /// It did not work: says why, and when to try again. What is due waits till then and spends no attempts.
+    /// It did not work: says why, and when to try again. What is due waits till then and spends no attempts. Whoever began with a
+    /// credential that was replaced meanwhile says nothing of the new one (C7).
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn note_connection_trouble(&self, id: ConnectionId, trouble: &Trouble) -> Result<(), StoreError> {
+    pub async fn note_connection_trouble(&self, tried: &Connection, trouble: &Trouble) -> Result<(), StoreError> {
         let statement = sql(TROUBLE)
-            .bind(id)
+            .bind(tried.id)
             .bind(trouble.state.as_str())
             .bind(self.now())
             .bind(trouble.reason.as_str())
             .bind(trouble.remedy.as_str())
-            .bind(trouble.next_try_at);
+            .bind(trouble.next_try_at)
+            .bind(tried.credential_since.unwrap_or(Timestamp::from_micros(0)));
         self.write("note_connection_trouble", statement).await
     }
 

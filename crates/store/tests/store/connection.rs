@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lockstep_store::{
-    ConnectionState, EndpointState, MacPurpose, NewConnection, Resource, StoreError, SubscriptionStatus, Trouble,
+    ConnectionState, EndpointState, MacPurpose, NewConnection, NewCredential, Resource, StoreError, SubscriptionStatus,
+    Trouble,
 };
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
@@ -21,6 +22,30 @@ async fn a_name_or_a_tenant_is_connected_once() {
     assert!(world.connection.match_domains.contains("example.org"), "compared in one form");
 }
 
+/// C7: also when it is noted after somebody looked which credential holds.
+#[tokio::test]
+async fn c7_a_failure_of_a_replaced_credential_says_nothing_of_the_new_one() {
+    let mut world = World::new().await;
+    let before = world.connection.clone();
+    world.store.note_connection_ok(before.id).await.unwrap();
+    world.wait(Duration::from_secs(1));
+    let second = NewCredential::ClientSecret(SecretString::from("second"));
+    world.store.rotate_credential(before.id, &second).await.unwrap();
+    let refused = Trouble {
+        state: ConnectionState::NeedsAttention,
+        reason: "refused".into(),
+        remedy: "put a new secret".into(),
+        next_try_at: Some(world.now() + Duration::from_secs(120)),
+    };
+    world.store.note_connection_trouble(&before, &refused).await.unwrap();
+    world.reload().await;
+    assert_eq!((world.connection.state, world.connection.next_try_at), (ConnectionState::Active, None));
+
+    world.store.note_connection_trouble(&world.connection, &refused).await.unwrap();
+    world.reload().await;
+    assert_eq!(world.connection.state, ConnectionState::NeedsAttention);
+}
+
 #[tokio::test]
 async fn trouble_says_why_and_since_when_and_success_ends_it() {
     let mut world = World::new().await;
@@ -31,9 +56,9 @@ async fn trouble_says_why_and_since_when_and_success_ends_it() {
         next_try_at: None,
     };
     let since = world.now();
-    world.store.note_connection_trouble(world.connection.id, &trouble("expired")).await.unwrap();
+    world.store.note_connection_trouble(&world.connection, &trouble("expired")).await.unwrap();
     world.wait(Duration::from_secs(60));
-    world.store.note_connection_trouble(world.connection.id, &trouble("still expired")).await.unwrap();
+    world.store.note_connection_trouble(&world.connection, &trouble("still expired")).await.unwrap();
     world.reload().await;
     let c = &world.connection;
     assert_eq!(

@@ -129,7 +129,7 @@ async fn nothing_of_a_paused_or_waiting_connection_is_claimed() {
     let later = world.now() + SECOND * 30;
     world
         .store
-        .note_connection_trouble(world.connection.id, &trouble(ConnectionState::Degraded, Some(later)))
+        .note_connection_trouble(&world.connection, &trouble(ConnectionState::Degraded, Some(later)))
         .await
         .unwrap();
     assert!(world.store.claim_due(Uuid::new_v4(), 5).await.unwrap().is_empty());
@@ -138,7 +138,7 @@ async fn nothing_of_a_paused_or_waiting_connection_is_claimed() {
     let worker = Uuid::new_v4();
     let claimed = world.store.claim_due(worker, 5).await.unwrap();
     world.store.release(worker, &claimed).await.unwrap();
-    world.store.note_connection_trouble(world.connection.id, &trouble(ConnectionState::Paused, None)).await.unwrap();
+    world.store.note_connection_trouble(&world.connection, &trouble(ConnectionState::Paused, None)).await.unwrap();
     world.store.take_hints(&[world.about(1)]).await.unwrap();
     assert!(world.store.claim_due(Uuid::new_v4(), 5).await.unwrap().is_empty());
     assert_eq!(world.store.next_due_at().await.unwrap(), None);

@@ -50,7 +50,7 @@ async fn c5_after_a_pause_the_state_is_what_is_known() {
         remedy: "put a new secret".into(),
         next_try_at: Some(world.now() + DAY),
     };
-    world.store.note_connection_trouble(id, &trouble).await.unwrap();
+    world.store.note_connection_trouble(&world.connection, &trouble).await.unwrap();
     assert_eq!(switch(&mut world).await, (ConnectionState::Degraded, None), "tried again at once");
     assert_eq!(world.connection.reason.as_deref(), Some("refused"));
 
@@ -90,7 +90,7 @@ async fn a_drawback_is_said_of_a_connection_that_works_and_only_its_own_end_ends
         remedy: "wait".into(),
         next_try_at: None,
     };
-    world.store.note_connection_trouble(id, &trouble).await.unwrap();
+    world.store.note_connection_trouble(&world.connection, &trouble).await.unwrap();
     world.store.note_drawback(id, "no notifications", "open the firewall").await.unwrap();
     world.reload().await;
     assert_eq!(world.connection.reason.as_deref(), Some("throttled"), "the graver one stays");

@@ -351,7 +351,7 @@ async fn failed_events_run_again_when_their_connection_recovers() {
         remedy: "wait".to_owned(),
         next_try_at: None,
     };
-    world.store.note_connection_trouble(world.connection.id, &away).await.unwrap();
+    world.store.note_connection_trouble(&world.connection, &away).await.unwrap();
     world.work();
     eventually("it does not run again", async || world.ledger().await.failed == 0).await;
     world.settled().await;
