@@ -8,10 +8,11 @@ use lockstep_core::hint::{Claim, Hint, HintMessage, Subject, VERSION};
 use lockstep_core::record::{Kind, Record};
 use lockstep_core::rule::Rule;
 use lockstep_core::settings::{Defaults, Settings};
-use lockstep_core::{ObjectId, SubscriptionId};
+use lockstep_core::{ObjectId, RecordId, SubscriptionId};
 use lockstep_queue::Queue;
 use lockstep_simulator::{Simulator, SimulatorConfig};
 use lockstep_store::view::event::EventSums;
+use lockstep_store::view::record::RecordFilter;
 use lockstep_store::{
     Connection, NewConnection, NewCredential, People, Store, SubscriptionStatus, TaskState, TaskView,
 };
@@ -181,6 +182,13 @@ impl Installation {
         let carries =
             |user: &Uuid| records.get(user).is_some_and(|record| record.fields.get("job_title") == Some(&json!(title)));
         Ok(users.iter().copied().filter(|user| !carries(user)).collect())
+    }
+
+    /// The same of one record, for little.
+    pub(crate) async fn is_titled(&self, record: RecordId, title: &str) -> Result<bool, BenchError> {
+        let filter = RecordFilter { id: Some(record), limit: 1, ..RecordFilter::default() };
+        let found = self.store.list_records(&filter).await.during(LOOK)?;
+        Ok(found.first().is_some_and(|record| record.fields.get("job_title") == Some(&json!(title))))
     }
 
     /// Until all of them carry this title.

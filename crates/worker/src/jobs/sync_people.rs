@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::join_all;
 use futures::{Stream, StreamExt as _};
 use lockstep_core::{ConnectionId, ObjectId};
-use lockstep_graph::GraphClient;
 use lockstep_store::{Due, DueClaim, DueKind, DueReason, KnownPerson, StoreError, Trigger};
 use tokio::sync::Semaphore;
 
@@ -34,27 +33,23 @@ pub(crate) async fn run(
     places: &Semaphore,
     dues: Vec<Due>,
 ) -> Result<(), WorkerError> {
+    let (basis, known) = futures::try_join!(Basis::load(&ctx.store, connection), load_known(ctx, connection, &dues))?;
     // Removed meanwhile: its rows went with it.
-    let Some(basis) = Basis::load(&ctx.store, connection).await? else {
+    let Some(basis) = basis else {
         return Ok(());
     };
     let dues = drop_exhausted(ctx, dues).await?;
     match ctx.client(&basis.connection).await {
-        Ok(client) => look_at(ctx, &basis, &client, places, dues).await,
+        Ok(client) => {
+            let reader = Reader { store: &ctx.store, client: &client, places };
+            look_at(Batch { ctx, basis: &basis, reader, known: &known }, dues).await
+        }
         Err(failure) if matches!(failure, WorkerError::Store(_)) => Err(failure),
         Err(failure) => conclude(ctx, &basis, Ended { kept_off: vec![(dues, failure)], ..Ended::default() }).await,
     }
 }
 
-async fn look_at(
-    ctx: &Context,
-    basis: &Basis,
-    client: &GraphClient,
-    places: &Semaphore,
-    dues: Vec<Due>,
-) -> Result<(), WorkerError> {
-    let known = load_known(ctx, basis, &dues).await?;
-    let batch = Batch { ctx, basis, reader: Reader { store: &ctx.store, client, places }, known: &known };
+async fn look_at(batch: Batch<'_>, dues: Vec<Due>) -> Result<(), WorkerError> {
     let (groups, people): (Vec<Due>, Vec<Due>) = dues.into_iter().partition(|due| due.kind == DueKind::Group);
     let groups = join_all(groups.into_iter().map(|due| group(batch, due)));
     let (groups, people) = futures::join!(groups, look_at_people(batch, people));
@@ -63,7 +58,7 @@ async fn look_at(
         ended.join(group?);
     }
     judge(batch, &mut ended).await?;
-    conclude(ctx, basis, ended).await
+    conclude(batch.ctx, batch.basis, ended).await
 }
 
 /// Each wave of answers is committed while the next one is on its way. What a request about several did not bring is
@@ -152,14 +147,14 @@ async fn settle_wave(batch: Batch<'_>, wave: Result<Wave, WorkerError>) -> Resul
 /// What is known of them already decides which facets must be read.
 async fn load_known(
     ctx: &Context,
-    basis: &Basis,
+    connection: ConnectionId,
     dues: &[Due],
 ) -> Result<BTreeMap<ObjectId, KnownPerson>, WorkerError> {
     let ids: Vec<ObjectId> = dues.iter().filter(|due| due.kind != DueKind::Group).map(|due| due.object).collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    Ok(ctx.store.known_people(basis.connection.id, &ids).await?)
+    Ok(ctx.store.known_people(connection, &ids).await?)
 }
 
 /// Somebody we do not know, in no mapped group: nothing of them is kept, cost follows the people that are managed.
