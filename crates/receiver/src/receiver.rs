@@ -7,7 +7,7 @@ use std::time::Duration;
 use lockstep_core::ErrorClass;
 use lockstep_queue::Queue;
 use lockstep_store::{Clock, Store};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -73,7 +73,7 @@ impl Receiver {
     ) -> Result<RunningReceiver, ReceiverError> {
         let bind = config.bind;
         let failed = |source| ReceiverError::Bind { bind, source };
-        let listener = TcpListener::bind(bind).await.map_err(failed)?;
+        let listener = listen(bind, config.limits.connections).map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let endpoints = EndpointTable::read(store).await;
         let refreshing = tokio::spawn(endpoints.clone().keep_fresh());
@@ -91,6 +91,17 @@ impl RunningReceiver {
         let _ = self.accepting.await;
         self.refreshing.abort();
     }
+}
+
+/// As many may wait to be accepted as are served at a time. With the usual 128 a storm of new connections overflows the
+/// kernel's list, and whoever finds no place there knocks again a second later.
+fn listen(bind: SocketAddr, waiting: usize) -> std::io::Result<TcpListener> {
+    let socket = if bind.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of the process before, which the kernel still closes, must not keep this one from starting.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(bind)?;
+    socket.listen(u32::try_from(waiting).unwrap_or(u32::MAX))
 }
 
 async fn accept(listener: TcpListener, ingest: Arc<Ingest>, mut stop: watch::Receiver<bool>) {

@@ -98,3 +98,17 @@ async fn th_04_more_posts_in_work_than_allowed_are_503() {
     assert_eq!(answer.headers()["retry-after"], "10");
     assert_eq!(world.counters.rejected("too_busy"), 1);
 }
+
+/// T2: a storm of new connections; the kernel completes them while the receiver is busy, here with nothing at all.
+#[tokio::test]
+async fn t2_three_hundred_new_connections_wait_until_they_are_accepted() {
+    let world = World::with(Limits::default()).await;
+    let storm: Vec<_> =
+        (0..300).map(|_| std::net::TcpStream::connect_timeout(&world.addr(), SHORT)).collect::<Result<_, _>>().unwrap();
+    for waiting in storm {
+        waiting.set_nonblocking(true).unwrap();
+        let mut stream = TcpStream::from_std(waiting).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(timeout(AGES, stream.read(&mut [0; 1024])).await.unwrap().unwrap() > 0);
+    }
+}
