@@ -4,10 +4,12 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
 COPY . .
+# `--build-arg FEATURES=otlp`: can send traces (docs/operations.md).
+ARG FEATURES=
 # The program is copied out, because a cache is no part of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    cargo build --release --locked --package lockstep-cli --bin lockstep \
+    cargo build --release --locked --package lockstep-cli --bin lockstep --features "${FEATURES}" \
     && cp target/release/lockstep /lockstep \
     && mkdir /data
 

@@ -50,6 +50,10 @@ step "tests"
 # What needs a server of its own fails instead of being skipped.
 LOCKSTEP_TEST_SERVICES=1 cargo nextest run --locked --workspace
 
+step "traces: what the feature otlp adds"
+cargo clippy --locked -p lockstep-cli --features otlp --all-targets -- -D warnings
+cargo nextest run --locked -p lockstep-cli --features otlp -E 'test(otlp) | test(/^canary/)'
+
 step "the same contracts and flows on PostgreSQL and RabbitMQ, and 50 histories"
 # The whole workspace with a filter: a selection of packages would be compiled anew with fewer features. The histories by
 # themselves: they are a dozen installations at a time.

@@ -22,6 +22,7 @@ mod rules;
 mod settings;
 mod stop;
 mod syncing;
+mod tracing_export;
 mod word;
 
 use std::process::ExitCode;

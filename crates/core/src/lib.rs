@@ -31,6 +31,7 @@ pub mod rule;
 pub mod rules_file;
 pub mod settings;
 pub mod settle;
+pub mod spans;
 pub mod timestamp;
 pub mod timing;
 pub mod trial;

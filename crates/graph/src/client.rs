@@ -107,10 +107,10 @@ impl GraphClient {
         let _admitted = self.shared.gate.admit(call.name, Instant::now())?;
         let tokens = &self.shared.tokens;
         let mut token = tokens.current().await?;
-        let mut answer = self.attempt(call, &request, &token).await?;
+        let mut answer = self.attempt(call, &request, &token, 0).await?;
         if answer.status == 401 {
             token = tokens.renew(&token).await?;
-            answer = self.attempt(call, &request, &token).await?;
+            answer = self.attempt(call, &request, &token, 1).await?;
         }
         if answer.status == 403 {
             tokens.retire(&token);
@@ -123,11 +123,12 @@ impl GraphClient {
         call: &'static Call,
         request: &Outgoing<'_>,
         token: &AccessToken,
+        resend_count: u32,
     ) -> Result<RawAnswer, GraphError> {
         let Shared { endpoints, http, gate, sent, .. } = &*self.shared;
         sent.fetch_add(1, Ordering::Relaxed);
         let http = http.load_full();
-        let answer = exchange(&http, endpoints, call, request, token).await;
+        let answer = exchange(&http, endpoints, call, request, token, resend_count).await;
         if matches!(&answer, Ok(answer) if answer.status == 503) {
             self.connect_anew(&http);
         }

@@ -7,10 +7,12 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Response, redirect, retry};
 use serde_json::Value;
+use tracing::Instrument as _;
 use url::Url;
 use uuid::Uuid;
 
 use crate::call::{Call, RawAnswer, RetryAfter};
+use crate::call_span;
 use crate::cloud::GraphEndpoints;
 use crate::error::{GraphError, LinkFault, Unreached};
 use crate::token::AccessToken;
@@ -39,28 +41,34 @@ pub(crate) fn client() -> Result<reqwest::Client, GraphError> {
         .map_err(|_| GraphError::SettingRefused { which: "TLS setup", why: "no usable root certificates were found" })
 }
 
-/// Sends one request and reads its whole answer, whatever the status.
+/// Sends one request and reads its whole answer, whatever the status. `resend_count`: how often it went out before.
 pub(crate) async fn exchange(
     client: &reqwest::Client,
     endpoints: &GraphEndpoints,
     call: &'static Call,
     request: &Outgoing<'_>,
     token: &AccessToken,
+    resend_count: u32,
 ) -> Result<RawAnswer, GraphError> {
     let link_refused = |fault| GraphError::LinkRefused { call: call.name, fault };
     endpoints.admits(request.url).map_err(link_refused)?;
-    let mut headers = headers(call)?;
+    let request_id = Uuid::new_v4();
+    let mut headers = headers(call, request_id)?;
     headers.insert(AUTHORIZATION, token.header().ok_or_else(|| link_refused(LinkFault::Encoding))?);
     let mut building = client.request(request.method.clone(), request.url.clone());
     if let Some(body) = request.body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         building = building.body(body.to_string());
     }
-    let sent = building.headers(headers).send().await;
-    let outcome = match sent {
-        Ok(response) => read(call, response).await,
-        Err(error) => Err(GraphError::Unreachable { call: call.name, reason: reason(&error) }),
+    let span = call_span::begin(call, endpoints, &request.method, request_id, resend_count);
+    let answered = async {
+        match building.headers(headers).send().await {
+            Ok(response) => read(call, response).await,
+            Err(error) => Err(GraphError::Unreachable { call: call.name, reason: reason(&error) }),
+        }
     };
+    let outcome = answered.instrument(span.clone()).await;
+    call_span::end(&span, &outcome);
     count(call, &outcome);
     outcome
 }
@@ -72,8 +80,8 @@ pub(crate) struct Outgoing<'a> {
     pub body: Option<&'a Value>,
 }
 
-fn headers(call: &Call) -> Result<HeaderMap, GraphError> {
-    let request_id = Uuid::new_v4().to_string();
+fn headers(call: &Call, request_id: Uuid) -> Result<HeaderMap, GraphError> {
+    let request_id = request_id.to_string();
     tracing::trace!(call = call.name, client_request_id = request_id, "Calling Graph");
     let bad = |_| GraphError::BadAnswer { call: call.name, what: "a request id that is no header" };
     let mut headers = HeaderMap::new();

@@ -21,6 +21,7 @@ mod assertion;
 mod batch;
 mod burst;
 mod call;
+mod call_span;
 mod certificate;
 mod client;
 mod cloud;

@@ -6,10 +6,13 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use azure_core::time::OffsetDateTime;
 use lockstep_core::Timestamp;
+use lockstep_core::spans::TARGET;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::connection::{Credential, GraphConnection};
 use crate::error::GraphError;
@@ -179,7 +182,9 @@ async fn ask(issuer: &Issuer, scope: &str) -> Result<AccessToken, GraphError> {
     if issuer.has_ended(Timestamp::from_micros(seconds.saturating_mul(1_000_000))) {
         return Err(GraphError::SettingRefused { which: "certificate", why: CERTIFICATE_ENDED });
     }
-    let answer = timeout(TOKEN_LIMIT, issuer.source.get_token(&[scope], None)).await;
+    let span = tracing::debug_span!(target: TARGET, "POST token", otel.kind = "client", outcome = Empty);
+    let answer = timeout(TOKEN_LIMIT, issuer.source.get_token(&[scope], None)).instrument(span.clone()).await;
+    span.record("outcome", outcome_label(&answer));
     metrics::counter!("lockstep_graph_requests_total", "route" => "POST token", "status" => outcome_label(&answer))
         .increment(1);
     let Ok(answer) = answer else {

@@ -16,6 +16,7 @@ use lockstep_queue::Queue;
 use lockstep_store::{Clock, Endpoint, EndpointState, MacPurpose};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::answer::{self, Answer};
@@ -26,6 +27,7 @@ use crate::endpoints::EndpointTable;
 use crate::handshake::{self, BadToken};
 use crate::judge::{Forgery, Judgement, judge};
 use crate::parse::{BadBody, RawItem, parse};
+use crate::post_span::PostSpan;
 use crate::quiet_log::QuietLog;
 use crate::rate::Buckets;
 use crate::rejection::{self, Rejection};
@@ -102,7 +104,12 @@ impl Ingest {
         }
         match handshake::validation_token(request.uri().query()) {
             Some(token) => self.shake_hands(&endpoint, token).await,
-            None => self.take_notification(request, endpoint).await,
+            None => {
+                let span = PostSpan::begin(endpoint.connection, request.uri().path());
+                let answered = self.take_notification(request, endpoint, &span).instrument(span.span()).await;
+                span.end(&answered);
+                answered
+            }
         }
     }
 
@@ -127,6 +134,7 @@ impl Ingest {
         &self,
         request: Request<Incoming>,
         endpoint: Arc<Endpoint>,
+        span: &PostSpan,
     ) -> Result<Answer, Rejection> {
         check_content(request.headers())?;
         if !self.post_rate.take(endpoint.connection, Instant::now()) {
@@ -135,7 +143,7 @@ impl Ingest {
         let _place = self.posts.try_acquire().map_err(|_| Rejection::TooBusy)?;
         let body = body::read(request.into_body(), self.limits.body_timeout).await?;
         let arrived = Instant::now();
-        match timeout(ACK_DEADLINE, self.keep(&endpoint, &body, arrived)).await {
+        match timeout(ACK_DEADLINE, self.keep(&endpoint, &body, arrived, span)).await {
             Ok(kept) => kept?,
             Err(_) => return Err(Rejection::NotDurable),
         }
@@ -143,11 +151,18 @@ impl Ingest {
     }
 
     /// Returns once every authentic item is durable.
-    async fn keep(&self, endpoint: &Endpoint, body: &Bytes, arrived: Instant) -> Result<(), Rejection> {
+    async fn keep(
+        &self,
+        endpoint: &Endpoint,
+        body: &Bytes,
+        arrived: Instant,
+        span: &PostSpan,
+    ) -> Result<(), Rejection> {
         let items = parse(body).map_err(|bad| match bad {
             BadBody::Malformed => Rejection::Malformed,
             BadBody::TooManyItems => Rejection::TooManyItems,
         })?;
+        span.note_items(items.len());
         if items.is_empty() {
             rejection::count("no_items");
         }
@@ -155,7 +170,7 @@ impl Ingest {
         if hints.is_empty() {
             return Ok(());
         }
-        self.publish(endpoint.connection, hints).await
+        self.publish(endpoint.connection, hints, span).await
     }
 
     async fn authentic(
@@ -217,7 +232,7 @@ impl Ingest {
         }
     }
 
-    async fn publish(&self, connection: ConnectionId, items: Vec<Hint>) -> Result<(), Rejection> {
+    async fn publish(&self, connection: ConnectionId, items: Vec<Hint>, span: &PostSpan) -> Result<(), Rejection> {
         let count = items.len() as u64;
         let message = HintMessage {
             version: hint::VERSION,
@@ -226,6 +241,7 @@ impl Ingest {
             received_at: self.clock.now(),
             items: within_bounds(items),
         };
+        span.note_message(&message);
         tracing::trace!(target: "lockstep::point", "receiver.before_publish");
         self.queue.publish(&message).await.map_err(|error| {
             if self.log.due(None, "not_durable") {

@@ -15,6 +15,7 @@ mod handshake;
 mod ingest;
 pub mod judge;
 pub mod parse;
+mod post_span;
 mod pulse;
 mod quiet_log;
 mod rate;

@@ -58,7 +58,8 @@ pub enum TaskKind {
 }
 
 impl TaskKind {
-    const fn as_str(self) -> &'static str {
+    /// As the store and the metrics spell it.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::FullSync => "full_sync",
             Self::ListGroup => "list_group",

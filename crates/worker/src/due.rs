@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockstep_core::spans::{TARGET, id_list};
 use lockstep_core::{ConnectionId, ErrorClass, Timestamp};
 use lockstep_store::Due;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::field::Empty;
+use tracing::{Instrument as _, error, warn};
 
 use crate::context::Context;
 use crate::error::WorkerError;
@@ -208,6 +210,20 @@ async fn batch(
     dues: Vec<Due>,
 ) -> Result<(), WorkerError> {
     let limit = ctx.store.timing().work_timeout;
+    let span = tracing::debug_span!(
+        target: TARGET,
+        "look at objects",
+        otel.status_code = Empty,
+        connection.id = %connection,
+        worker.id = %ctx.id,
+        objects = dues.len() as i64,
+        object.ids = id_list(dues.iter().map(|due| due.object)).as_str(),
+    );
     let work = sync_people::run(&ctx, connection, &places, dues);
-    tokio::time::timeout(limit, work).await.unwrap_or(Err(WorkerError::TimedOut { seconds: limit.as_secs() }))
+    let ended = tokio::time::timeout(limit, work).instrument(span.clone()).await;
+    let ended = ended.unwrap_or(Err(WorkerError::TimedOut { seconds: limit.as_secs() }));
+    if ended.is_err() {
+        span.record("otel.status_code", "ERROR");
+    }
+    ended
 }

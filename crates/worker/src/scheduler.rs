@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use lockstep_core::spans::TARGET;
 use lockstep_core::{ConnectionId, Timestamp};
 use lockstep_store::{Connection, ConnectionState, DeltaRound, TaskKind};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use crate::clients::check_tenant;
 use crate::context::Context;
@@ -185,7 +186,7 @@ impl Schedule {
     async fn sweep(&mut self, ctx: &Context) -> Result<(), WorkerError> {
         let now = ctx.store.now();
         if self.swept.is_none_or(|at| now.since(at) >= SWEEP_EVERY) {
-            ctx.store.sweep_old(now).await?;
+            ctx.store.sweep_old(now).instrument(tracing::debug_span!(target: TARGET, "sweep")).await?;
             self.swept = Some(now);
         }
         Ok(())
@@ -217,7 +218,8 @@ async fn try_again(ctx: &Context, connection: &Connection) -> Result<bool, Worke
         let client = ctx.client(connection).await?;
         check_tenant(&client, connection).await
     };
-    match tried.await {
+    let span = tracing::debug_span!(target: TARGET, "try connection again", connection.id = %connection.id);
+    match tried.instrument(span).await {
         Ok(()) => {
             trouble::note_ok(ctx, connection).await?;
             ctx.due.notify_one();

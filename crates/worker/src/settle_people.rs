@@ -7,9 +7,11 @@ use lockstep_core::brake::{self, CauseClass, Judgement, Removal};
 use lockstep_core::mirror::{PersonRead, ProfileFound};
 use lockstep_core::plan::{self, Plan, Step};
 use lockstep_core::record::{Reason, Status};
+use lockstep_core::spans::TARGET;
 use lockstep_core::{ObjectId, RecordId, Ticket, Timestamp};
 use lockstep_graph::GraphClient;
 use lockstep_store::{Applied, Decided, MarkDue, MirroredPerson, PersonOutcome, Store, Trigger, Tx};
+use tracing::{Instrument as _, Span};
 
 use crate::answers::Answers;
 use crate::basis::Basis;
@@ -73,14 +75,20 @@ pub(crate) async fn settle_people(
     looks: &[Look],
     occasion: Occasion,
 ) -> Result<Settled, WorkerError> {
-    settle(store, Some(client), basis, looks, occasion).await
+    settle(store, Some(client), basis, looks, occasion).instrument(span_of(basis, looks)).await
 }
 
 /// Decides these people by what is remembered: everything but the commit. Nobody is asked anything; whoever would have to
 /// be waits for a look of their own.
 pub(crate) async fn settle_remembered(store: &Store, basis: &Basis, looks: &[Look]) -> Result<Settled, WorkerError> {
     let occasion = Occasion { remembered: true, ..Occasion::of(Trigger::Rule) };
-    settle(store, None, basis, looks, occasion).await
+    settle(store, None, basis, looks, occasion).instrument(span_of(basis, looks)).await
+}
+
+/// With what Graph is still asked in between, and the wait for the store.
+fn span_of(basis: &Basis, looks: &[Look]) -> Span {
+    let connection = basis.connection.id;
+    tracing::debug_span!(target: TARGET, "decide people", connection.id = %connection, people = looks.len() as i64)
 }
 
 async fn settle(

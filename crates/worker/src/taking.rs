@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use lockstep_core::hint::{self, HintMessage, LifecycleEvent};
+use lockstep_core::spans::{TARGET, id_list};
 use lockstep_queue::{Taken, Undecodable};
 use lockstep_store::TakenHints;
-use tracing::{info, warn};
+use tracing::{Instrument as _, Span, info, warn};
 
 use crate::context::Context;
 use crate::error::WorkerError;
@@ -33,13 +34,28 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
         }
         tracing::trace!(target: "lockstep::point", "taking.taken");
         let tags: Vec<i64> = taken.iter().map(|message| message.tag).collect();
-        if let Err(failure) = take(&ctx, taken).await {
+        let span = span_of(&taken);
+        if let Err(failure) = take(&ctx, taken).instrument(span).await {
             // Untaken hints must not wait for their lease while the store is only busy.
             ctx.queue.give_back(&tags).await;
             return Err(failure);
         }
     }
     Ok(())
+}
+
+/// The messages' ids are what the receiver's spans have too: a hint carries nothing for the sake of being traced.
+fn span_of(taken: &[Taken]) -> Span {
+    let readable = || taken.iter().filter_map(|message| message.body.as_ref().ok());
+    tracing::debug_span!(
+        target: TARGET,
+        "take hints",
+        otel.kind = "consumer",
+        "messaging.operation.type" = "receive",
+        messaging.batch.message_count = taken.len() as i64,
+        messaging.message.id = id_list(readable().map(|message| message.id)).as_str(),
+        items = readable().map(|message| message.items.len()).sum::<usize>() as i64,
+    )
 }
 
 /// Everybody is marked before the new queue is remembered, and the queue is marked last: whoever dies in between leaves

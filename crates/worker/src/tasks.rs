@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use lockstep_core::ErrorClass;
 use lockstep_core::retry::{RetryPolicy, Verdict};
+use lockstep_core::spans::TARGET;
 use lockstep_store::{Connection, Task, TaskKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::field::Empty;
+use tracing::{Instrument as _, error, info, warn};
 
 use crate::context::Context;
 use crate::error::WorkerError;
@@ -64,18 +66,33 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
 async fn attend(ctx: Context, task: Task) -> Result<(), WorkerError> {
     info!(task.id = %task.id, connection.id = %task.connection, attempts = task.attempts, "Task {} begins", task.id);
     let connection = ctx.store.lookup_connection(task.connection).await?;
-    match leased(&ctx, &task).await {
+    let span = tracing::debug_span!(
+        target: TARGET,
+        "run task",
+        otel.status_code = Empty,
+        kind = task.kind.as_str(),
+        task.id = %task.id,
+        connection.id = %task.connection,
+        worker.id = %ctx.id,
+        attempts = i64::from(task.attempts),
+    );
+    match leased(&ctx, &task).instrument(span.clone()).await {
         Ok(()) => {
             info!(task.id = %task.id, "Task {} is done", task.id);
             Ok(())
         }
-        Err(failure) => failed(&ctx, &task, connection.as_ref(), &failure).await,
+        Err(failure) => {
+            if !matches!(failure, WorkerError::Stopping) {
+                span.record("otel.status_code", "ERROR");
+            }
+            failed(&ctx, &task, connection.as_ref(), &failure).await
+        }
     }
 }
 
 /// Does the work in a task of its own, so that a breakdown is an error like any other, and keeps the lease meanwhile.
 async fn leased(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
-    let mut work = tokio::spawn(work(ctx.clone(), task.clone()));
+    let mut work = tokio::spawn(work(ctx.clone(), task.clone()).in_current_span());
     loop {
         tokio::select! {
             ended = &mut work => {

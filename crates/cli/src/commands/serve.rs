@@ -15,6 +15,7 @@ use crate::health::{HealthAddress, HealthListener, Parts};
 use crate::logging;
 use crate::output;
 use crate::stop::asked_to_stop;
+use crate::tracing_export::TracingExport;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,17 +46,27 @@ struct Running {
 
 impl Serve {
     pub async fn run(self, app: &App) -> Outcome {
-        logging::start();
+        let traces = TracingExport::from_environment(&self.role_names())?;
+        logging::start(traces.layer());
+        traces.announce();
         let running = self.start(app).await?;
         let stop = asked_to_stop().await;
         info!("{stop} received: stopping, within 20 s");
         running.stop().await;
+        traces.end().await;
         info!("Stopped");
         Ok(())
     }
 
     fn plays(&self, role: Role) -> bool {
         self.roles.is_empty() || self.roles.contains(&role)
+    }
+
+    /// As they are typed, with commas between them.
+    fn role_names(&self) -> String {
+        let played = Role::value_variants().iter().filter(|role| self.plays(**role));
+        let names = played.filter_map(|role| Some(role.to_possible_value()?.get_name().to_owned()));
+        names.collect::<Vec<_>>().join(",")
     }
 
     async fn start(&self, app: &App) -> Result<Running, Failure> {

@@ -1,5 +1,5 @@
 //! BI-60, G-27: a secret and a person that stand in every field that comes in are found in no log line (every level of our
-//! crates), no metric, no error body and nowhere in the queue.
+//! crates), no metric, no error body, no span and nowhere in the queue.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -69,7 +69,7 @@ fn canary_user() -> NewUser {
     user.with("otherMails", json!([format!("{FAMILY}@elsewhere.example").to_lowercase()]))
 }
 
-async fn path_token(bench_folder: &Path) -> String {
+pub async fn path_token(bench_folder: &Path) -> String {
     let config = StoreConfig {
         url: format!("sqlite://{}", bench_folder.join("lockstep-data/lockstep.db").display()),
         key_file: bench_folder.join("lockstep-data/key"),
@@ -193,6 +193,8 @@ async fn bi_60_no_secret_and_no_person_is_in_any_log_metric_error_body_or_queue_
     team.tenant.add_member(team.group, canary).unwrap();
     let mut bench = Workbench::with(&team.simulator);
     bench.extra = vec![("RUST_LOG", "info,lockstep=trace")];
+    #[cfg(feature = "otlp")]
+    let collector = crate::otlp::Collector::start(&mut bench).await;
     let (overheard, url) = Overheard::start(bench.receiver_url()).await;
     bench.public_url = Some(url);
 
@@ -249,4 +251,10 @@ async fn bi_60_no_secret_and_no_person_is_in_any_log_metric_error_body_or_queue_
         assert_clean_file(&bench.path("lockstep-data/queue.db"));
     })
     .await;
+    #[cfg(feature = "otlp")]
+    {
+        let spans = collector.bytes();
+        assert!(String::from_utf8_lossy(&spans).contains("apply people"), "spans were sent");
+        assert_clean("a span", &spans);
+    }
 }

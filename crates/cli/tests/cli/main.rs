@@ -11,6 +11,8 @@ mod connecting;
 mod demo;
 mod holding;
 mod metric_names;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod planning;
 mod replaying;
 mod reviewing;

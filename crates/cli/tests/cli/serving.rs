@@ -86,6 +86,17 @@ async fn taking_access_by_rules_wants_a_yes() {
     .await;
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn p_3_a_build_that_sends_no_traces_says_so_to_whoever_asks_for_them() {
+    let mut bench = Workbench::fresh();
+    bench.extra.push(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"));
+    let serving = bench.serve();
+    assert_eq!(serving.terminate(), Some(0));
+    let log = std::fs::read_to_string(bench.path("serve.log")).unwrap();
+    assert!(log.contains("OTEL_EXPORTER_OTLP_ENDPOINT is set") && log.contains("--features otlp"), "{log}");
+}
+
 #[test]
 fn serve_says_what_to_do_first() {
     let bench = Workbench::fresh();

@@ -55,7 +55,8 @@ impl Workbench {
     pub fn command(&self) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("lockstep"));
         command.current_dir(self.folder.path());
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LOCKSTEP_")) {
+        let ours = |name: &str| ["LOCKSTEP_", "OTEL_"].iter().any(|begin| name.starts_with(begin));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command

@@ -9,7 +9,7 @@ use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp};
 use lockstep_graph::GraphClient;
 use lockstep_store::{DueReason, ListedPage, MarkDue, SyncProgress, TakenLink, Task, TaskKind, Tx};
 use serde::{Deserialize, Serialize};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use crate::basis::Basis;
 use crate::clients::check_tenant;
@@ -207,7 +207,8 @@ impl Sync<'_> {
             // The next page is fetched and read while this one is written: Graph's latency is the limit.
             let (client, ctx) = (self.client.clone(), self.ctx);
             let (cursor, place) = (next.clone(), stamp(&ctx.store).await?);
-            let upcoming = tokio::spawn(async move { fetch(&client, group, &cursor, place).await });
+            let fetching = async move { fetch(&client, group, &cursor, place).await };
+            let upcoming = tokio::spawn(fetching.in_current_span());
             let (written, upcoming) = futures::join!(self.write_page(&page, Some(next)), upcoming);
             written?;
             fetched = upcoming.map_err(|_| WorkerError::BrokenDown)??;

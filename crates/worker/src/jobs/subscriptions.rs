@@ -6,12 +6,13 @@ mod compare;
 mod create;
 mod upkeep;
 
+use lockstep_core::spans::TARGET;
 use lockstep_core::{SubscriptionId, Timestamp};
 use lockstep_graph::{GraphClient, GraphError, RenewOutcome};
 use lockstep_store::{Connection, Resource, Store, Subscription, SubscriptionStatus};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use tracing::{info, warn};
+use tracing::{Instrument as _, Span, info, warn};
 use url::Url;
 
 use crate::context::Context;
@@ -112,7 +113,7 @@ impl Desk<'_> {
             known.iter().filter(|known| known.is_stale_intent(self.store.now())).map(|it| it.id).collect();
         let must_compare = memory.must_compare(self.connection, self.store) || !stale.is_empty();
         if must_compare {
-            failures.extend(own_failure(self.compare().await)?);
+            failures.extend(own_failure(self.compare().instrument(self.span("compare")).await)?);
             known = self.known().await?;
         }
         let compared = must_compare && failures.is_empty();
@@ -137,14 +138,19 @@ impl Desk<'_> {
         match standing(known, resource, self.store.now()) {
             Standing::Good | Standing::BeingCreated => return Ok(false),
             Standing::Due(subscription) => {
-                if renew(self.store, self.client, subscription).await?.expires_at.is_some() {
+                let renewing = renew(self.store, self.client, subscription);
+                if renewing.instrument(self.span("renew")).await?.expires_at.is_some() {
                     return Ok(false);
                 }
             }
             Standing::Ended(subscription) => self.note_gone(subscription).await?,
             Standing::Missing => {}
         }
-        self.create(resource).await
+        self.create(resource).instrument(self.span("create")).await
+    }
+
+    fn span(&self, action: &'static str) -> Span {
+        tracing::debug_span!(target: TARGET, "tend subscriptions", action, connection.id = %self.connection.id)
     }
 
     async fn known(&self) -> Result<Vec<Subscription>, WorkerError> {

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 use futures::{Stream, StreamExt as _};
+use lockstep_core::spans::TARGET;
 use lockstep_core::{ConnectionId, ObjectId};
 use lockstep_store::{Due, DueClaim, DueKind, DueReason, KnownPerson, StoreError, Trigger};
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use crate::basis::Basis;
 use crate::context::Context;
@@ -238,7 +240,15 @@ async fn settle_again(batch: Batch<'_>, people: &[(Due, Look)], holds_removals: 
     let Batch { ctx, reader, .. } = batch;
     let mut basis = batch.basis.clone();
     for run in 1.. {
-        match commit_people(ctx, &basis, reader.client, people, occasion(people, holds_removals)).await {
+        let span = tracing::debug_span!(
+            target: TARGET,
+            "apply people",
+            connection.id = %basis.connection.id,
+            people = people.len() as i64,
+            run = run as i64,
+        );
+        let committing = commit_people(ctx, &basis, reader.client, people, occasion(people, holds_removals));
+        match committing.instrument(span).await {
             Err(failure) if is_conflict(&failure) && run < RUNS => {
                 let Some(now) = Basis::load(&ctx.store, basis.connection.id).await? else {
                     return Ok(());
