@@ -25,6 +25,9 @@ const COUNTS: &str = "
     FROM removal WHERE at > ";
 const ACTIVE_HERE: &str = "SELECT active FROM people_count WHERE connection_id = $1";
 const ACTIVE_EVERYWHERE: &str = "SELECT CAST(coalesce(sum(active), 0) AS BIGINT) AS active FROM people_count";
+// Nothing says so on the record itself.
+const IMPORTED: &str =
+    " OR EXISTS (SELECT 1 FROM history h WHERE h.record_id = r.id AND h.trigger = 'import')) AND r.id IN ";
 const EXEMPT: &str = "SELECT record_id FROM exemption WHERE connection_id = $1 AND rules_version = $2";
 
 /// Everything `brake::judge` wants to know, true until the transaction ends.
@@ -59,6 +62,25 @@ impl Tx {
             installation: self.window_counts(None, everywhere, now).await?,
             exempt: self.exempt(connection).await?,
         })
+    }
+
+    /// Which of these records were there before the connection's first sync: imported, or older than the connection. The others
+    /// have their access from it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn there_before(
+        &mut self,
+        connection: &Connection,
+        records: impl IntoIterator<Item = RecordId>,
+    ) -> Result<BTreeSet<RecordId>, StoreError> {
+        let records: Vec<RecordId> = records.into_iter().collect();
+        if records.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let older = sql("SELECT r.id FROM record r WHERE (r.created_at < ").value(connection.created_at);
+        let rows = self.all(older.push(IMPORTED).list(records)).await?;
+        rows.iter().map(|row| row.get("id").map(RecordId)).collect()
     }
 
     async fn window_counts(

@@ -49,17 +49,6 @@ impl Store {
         Ok(self.one("has_unlinked_records", query).await?.is_some())
     }
 
-    /// Whether the realm had people at that time already: the first removals among them want a person's yes (D6).
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn had_records(&self, connection: &Connection, at: Timestamp) -> Result<bool, StoreError> {
-        const THERE: &str = " AND NOT root AND status <> 'archived' AND created_at <= ";
-        let query = sql("SELECT id FROM record WHERE realm = ").value(connection.realm.as_str());
-        let query = query.push(THERE).value(at).push(" LIMIT 1").within_realm(connection.id, &connection.realm);
-        Ok(self.one("had_records", query).await?.is_some())
-    }
-
     /// Imports people into the connection's realm, in transactions of at most 200 lines. An import that breaks off may
     /// simply be run again.
     ///

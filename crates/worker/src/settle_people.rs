@@ -29,10 +29,8 @@ const LONGEST_CYCLE: usize = 16;
 #[derive(Clone, Copy)]
 pub(crate) struct Occasion {
     pub trigger: Trigger,
-    /// The connection's first sync itself.
+    /// The connection's first sync: what it takes from people who were there before is one hold (D6).
     pub first_sync: bool,
-    /// What is taken belongs to the first sync's one hold (D6).
-    pub holds_removals: bool,
     /// Decided by what is remembered: nothing was read, so nothing is confirmed by it.
     pub remembered: bool,
 }
@@ -40,7 +38,7 @@ pub(crate) struct Occasion {
 impl Occasion {
     /// Of a read, or a listing, made just now.
     pub(crate) const fn of(trigger: Trigger) -> Self {
-        Self { trigger, first_sync: false, holds_removals: false, remembered: false }
+        Self { trigger, first_sync: false, remembered: false }
     }
 }
 
@@ -192,7 +190,7 @@ async fn apply_once(
     plans: Vec<Plan>,
     occasion: Occasion,
 ) -> Result<(Applied, Vec<Outcome>), WorkerError> {
-    let judgements = judge(tx, basis, &people, &plans, occasion.holds_removals).await?;
+    let judgements = judge(tx, basis, &people, &plans, occasion.first_sync).await?;
     let applied = tx.apply(&basis.connection, &decisions(&people, &plans, judgements, looks, basis, occasion)).await?;
     let outcomes = people
         .into_iter()
@@ -274,7 +272,7 @@ async fn judge(
     basis: &Basis,
     people: &[MirroredPerson],
     plans: &[Plan],
-    of_first_sync: bool,
+    first_sync: bool,
 ) -> Result<Vec<Judgement>, WorkerError> {
     let mut judgements = vec![Judgement::Go; people.len()];
     let leaving: Vec<(usize, Leaving)> = people
@@ -288,22 +286,27 @@ async fn judge(
     }
     let state = tx.brake_state(&basis.connection).await?;
     let mut asked = Vec::new();
-    let mut removals = Vec::new();
     for (place, Leaving { record, reasons }) in leaving {
         let (person, exempt) = (&people[place], state.exempt.contains(&record));
         let held = person.open_hold.as_ref();
         match held.and_then(|held| held.judgement(&person.user, &reasons, basis.rules.version, exempt)) {
             Some(judgement) => judgements[place] = judgement,
-            None => {
-                asked.push(place);
-                removals.push(Removal { record, class: CauseClass::of(&reasons), exempt });
-            }
+            None => asked.push((place, Removal { record, class: CauseClass::of(&reasons), exempt })),
         }
     }
+    let records = asked.iter().map(|(_, removal)| removal.record).filter(|_| first_sync);
+    let before = tx.there_before(&basis.connection, records).await?;
+    // Whoever is linked just now was there, too.
+    let was_there = |place: usize, record| people[place].record.is_none() || before.contains(&record);
+    let (of_first_sync, usual): (Vec<_>, Vec<_>) =
+        asked.into_iter().partition(|(place, removal)| first_sync && was_there(*place, removal.record));
     let limits = &basis.connection.settings.brake;
-    let judged = brake::judge(limits, &state.connection, &state.installation, of_first_sync, &removals);
-    for (place, judgement) in asked.into_iter().zip(judged) {
-        judgements[place] = judgement;
+    for (some, first_sync) in [(of_first_sync, true), (usual, false)] {
+        let (places, removals): (Vec<usize>, Vec<Removal>) = some.into_iter().unzip();
+        let judged = brake::judge(limits, &state.connection, &state.installation, first_sync, &removals);
+        for (place, judgement) in places.into_iter().zip(judged) {
+            judgements[place] = judgement;
+        }
     }
     Ok(judgements)
 }

@@ -7,7 +7,9 @@ use lockstep_core::brake::{BrakeLimits, CauseClass, Judgement, Removal, judge};
 use lockstep_core::mirror::PersonRead;
 use lockstep_core::plan::{Plan, Step};
 use lockstep_core::record::Status;
+use lockstep_store::import::ImportedRecord;
 use lockstep_store::view::hold::{HoldFilter, HoldState};
+use lockstep_store::view::record::RecordFilter;
 use lockstep_store::{Decided, PersonOutcome, StoreError, Trigger};
 
 use crate::world::{World, mail};
@@ -22,6 +24,25 @@ async fn crowd() -> World {
     }
     world.sync(&reads).await.unwrap();
     world
+}
+
+/// D6: the first sync's one hold is for people who were there before it; who is in by the sync itself lost nothing before.
+#[tokio::test]
+async fn d6_whoever_was_imported_was_there_before_the_first_sync() {
+    let world = World::new().await;
+    let line = format!(r#"{{"kind": "employee", "email": "{}"}}"#, mail(1));
+    let lines = ImportedRecord::parse_file(&line).unwrap_or_else(|_| panic!("the line is good"));
+    world.store.import_records(&world.connection, &lines).await.unwrap();
+    let reads = [world.read(2, &mail(2), true, &[world.staff]).await];
+    world.sync(&reads).await.unwrap();
+    let records = world.store.list_records(&RecordFilter::default()).await.unwrap();
+    let imported = records.iter().find(|record| record.entra_id.is_none()).unwrap().id;
+
+    let mut tx = world.store.begin("brake").await.unwrap();
+    tx.mirror(&world.connection, &reads).await.unwrap();
+    let before = tx.there_before(&world.connection, records.iter().map(|record| record.id)).await.unwrap();
+    assert_eq!(records.len(), 2);
+    assert_eq!(before, BTreeSet::from([imported]));
 }
 
 /// As a worker does it: a lock that came too late is waited for once more (FA-08).

@@ -1,7 +1,7 @@
 //! Decides people by a listing. It may give access for the first time, it takes none: whoever needs better evidence is
 //! made due for reads by id.
 
-use lockstep_core::plan::{Step, WaitReason};
+use lockstep_core::plan::WaitReason;
 use lockstep_core::{ObjectId, Timestamp};
 use lockstep_graph::GraphClient;
 use lockstep_store::{DueReason, MarkDue};
@@ -63,15 +63,11 @@ fn next_look(outcome: &Outcome, occasion: Occasion, now: Timestamp) -> Option<Ma
     }
     // The first sync itself comes back to whoever waits for it to have seen every group.
     let by_itself = |outcome: &Outcome| outcome.plan.wait.is_some_and(|wait| wait.reason == WaitReason::FirstSync);
-    waiting(outcome, now)
-        .filter(|_| !(occasion.first_sync && by_itself(outcome)))
-        .map(|mark| of(occasion, outcome, mark))
+    waiting(outcome, now).filter(|_| !(occasion.first_sync && by_itself(outcome))).map(|mark| of(occasion, mark))
 }
 
-/// A look that the first sync asks for, since a listing is no evidence, is part of the first sync: what it takes from whoever was
-/// there before belongs to the one hold.
-fn of(occasion: Occasion, outcome: &Outcome, mark: MarkDue) -> MarkDue {
-    let is_new = outcome.plan.steps.iter().any(|step| matches!(step, Step::Create { .. }));
-    let asked = occasion.holds_removals && !is_new && mark.reason == DueReason::BothFacets;
+/// A look that the first sync asks for, since a listing is no evidence, is part of the first sync.
+fn of(occasion: Occasion, mark: MarkDue) -> MarkDue {
+    let asked = occasion.first_sync && mark.reason == DueReason::BothFacets;
     MarkDue { reason: if asked { DueReason::FirstSync } else { mark.reason }, ..mark }
 }

@@ -40,12 +40,8 @@ struct Checkpoint {
     phase: Phase,
     /// Other rules make the sync begin anew.
     rules_version: i64,
-    /// Nothing had been synced before.
+    /// Nothing had been synced before: what is taken from people who were there is one hold.
     first_sync: bool,
-    /// People were there before the first sync: what it takes from them is one hold (D6). Whoever is in by this very sync had
-    /// nothing before that could be lost by mistake.
-    #[serde(default = "yes")]
-    holds_removals: bool,
     /// Mapped groups, and the one that is listed now.
     groups: Vec<ObjectId>,
     at: usize,
@@ -66,11 +62,6 @@ struct Checkpoint {
     known: u64,
     #[serde(default)]
     missing: u64,
-}
-
-/// Of a sync under way when this was not written down yet.
-const fn yes() -> bool {
-    true
 }
 
 struct Sync<'a> {
@@ -141,13 +132,10 @@ impl Sync<'_> {
     async fn begin(&mut self) -> Result<(), WorkerError> {
         let links = if self.task.kind == TaskKind::FullSync { self.follow_changes().await? } else { Vec::new() };
         let by_page_since = if self.decides_at_the_end().await? { None } else { Some(stamp(&self.ctx.store).await?.0) };
-        let first_sync = self.basis.connection.first_sync_at.is_none();
-        let had_records = self.ctx.store.had_records(&self.basis.connection, self.task.created_at).await?;
         self.checkpoint = Checkpoint {
             phase: Phase::Listing,
             rules_version: self.basis.rules.version,
-            first_sync,
-            holds_removals: first_sync && had_records,
+            first_sync: self.basis.connection.first_sync_at.is_none(),
             groups: self.basis.rules.groups().collect(),
             by_page_since,
             links,

@@ -197,13 +197,13 @@ fn is_of_first_sync(due: &Due) -> bool {
 async fn settle_alike(
     batch: Batch<'_>,
     people: Vec<(Due, Look)>,
-    holds_removals: bool,
+    first_sync: bool,
     ended: &mut Ended,
 ) -> Result<(), WorkerError> {
     if people.is_empty() {
         return Ok(());
     }
-    match settle_again(batch, &people, holds_removals).await {
+    match settle_again(batch, &people, first_sync).await {
         Ok(()) => Ok(()),
         // This process was stopped in between, or the clock jumped: nobody's fault, but the reads say nothing any more.
         Err(failure) if is_conflict(&failure) && is_too_old(batch.ctx, &people) => {
@@ -213,7 +213,7 @@ async fn settle_alike(
         }
         Err(failure) if (is_conflict(&failure) || may_concern_one(&failure)) && people.len() > 1 => {
             for one in people {
-                Box::pin(settle_alike(batch, vec![one], holds_removals, ended)).await?;
+                Box::pin(settle_alike(batch, vec![one], first_sync, ended)).await?;
             }
             Ok(())
         }
@@ -236,7 +236,7 @@ async fn settle_alike(
     }
 }
 
-async fn settle_again(batch: Batch<'_>, people: &[(Due, Look)], holds_removals: bool) -> Result<(), WorkerError> {
+async fn settle_again(batch: Batch<'_>, people: &[(Due, Look)], first_sync: bool) -> Result<(), WorkerError> {
     let Batch { ctx, reader, .. } = batch;
     let mut basis = batch.basis.clone();
     for run in 1.. {
@@ -247,7 +247,7 @@ async fn settle_again(batch: Batch<'_>, people: &[(Due, Look)], holds_removals: 
             people = people.len() as i64,
             run = run as i64,
         );
-        let committing = commit_people(ctx, &basis, reader.client, people, occasion(people, holds_removals));
+        let committing = commit_people(ctx, &basis, reader.client, people, occasion(people, first_sync));
         match committing.instrument(span).await {
             Err(failure) if is_conflict(&failure) && run < RUNS => {
                 let Some(now) = Basis::load(&ctx.store, basis.connection.id).await? else {
@@ -271,7 +271,7 @@ fn is_conflict(failure: &WorkerError) -> bool {
 }
 
 /// For the history; a batch of several kinds counts as what most of them are.
-fn occasion(people: &[(Due, Look)], holds_removals: bool) -> Occasion {
+fn occasion(people: &[(Due, Look)], first_sync: bool) -> Occasion {
     let trigger = match people.first().map(|(due, _)| due.reason) {
         Some(DueReason::Hint) => Trigger::Hint,
         Some(DueReason::OnDemand | DueReason::Replay) => Trigger::OnDemand,
@@ -279,7 +279,7 @@ fn occasion(people: &[(Due, Look)], holds_removals: bool) -> Occasion {
         Some(DueReason::FirstSync | DueReason::NotListed | DueReason::Relist) => Trigger::Sync,
         _ => Trigger::Settle,
     };
-    Occasion { holds_removals, ..Occasion::of(trigger) }
+    Occasion { first_sync, ..Occasion::of(trigger) }
 }
 
 /// Groups whose people are all looked at: a group that came into, or left, a mapped group brings everyone below it.

@@ -89,7 +89,7 @@ impl Sync<'_> {
         self.progress.failed += 1;
         self.has_looked_at(user);
         let mut tx = self.ctx.store.begin("full_sync").await?;
-        let reason = if self.checkpoint.holds_removals { DueReason::FirstSync } else { DueReason::Rules };
+        let reason = if self.checkpoint.first_sync { DueReason::FirstSync } else { DueReason::Rules };
         let retry = mark(user, reason, false, self.ctx.store.now());
         tx.mark_due(self.connection(), &[retry]).await?;
         self.save(tx).await
@@ -97,8 +97,7 @@ impl Sync<'_> {
 
     async fn decide_these(&mut self, looks: &[Look]) -> Result<u64, WorkerError> {
         let Some(last) = looks.last() else { return Ok(0) };
-        let (first_sync, holds_removals) = (self.checkpoint.first_sync, self.checkpoint.holds_removals);
-        let occasion = Occasion { first_sync, holds_removals, ..Occasion::of(Trigger::Sync) };
+        let occasion = Occasion { first_sync: self.checkpoint.first_sync, ..Occasion::of(Trigger::Sync) };
         let settled = decide(self.ctx, &self.client, &self.basis, looks, occasion).await?;
         let Settled { tx, applied, outcomes } = settled;
         let met = outcomes.iter().filter(|outcome| self.meets(outcome)).count() as u64;
