@@ -19,6 +19,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a read waits for a free connection.
 const POOL_WAIT: Duration = Duration::from_secs(10);
 const READ_CONNECTIONS: u32 = 4;
+/// Of one connection; which texts come again see `sql::render`.
+const PREPARED_STATEMENTS: usize = 300;
 /// Rows that wait for whoever asked: all of one statement, so that SQLite's thread never waits in the middle of it.
 const ROWS_IN_HAND: usize = IDS_PER_STATEMENT;
 /// Two processes that start at once may meet in the migrations; the second one finds them done.
@@ -164,6 +166,7 @@ async fn connect(path: &Path, connections: u32, synchronous: SqliteSynchronous) 
         .synchronous(synchronous)
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(ROWS_IN_HAND)
+        .statement_cache_capacity(PREPARED_STATEMENTS)
         .foreign_keys(true);
     let pool = SqlitePoolOptions::new()
         .max_connections(connections)

@@ -16,10 +16,10 @@ type LiteQuery = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 type PostgresQuery = sqlx::query::Query<'static, Postgres, PgArguments>;
 
 impl Sql {
-    /// Ready for SQLite. Fixed texts and those with full lists stay prepared; others rarely come again.
+    /// Ready for SQLite. Fixed texts stay prepared, and those about one person or with full lists; others rarely come again.
     pub(crate) fn for_sqlite(self) -> LiteQuery {
         let mut arguments = SqliteArguments::default();
-        let comes_again = self.slots.iter().all(Slot::is_full);
+        let comes_again = self.slots.iter().all(Slot::comes_again);
         let text = match self.text {
             Cow::Borrowed(text) => {
                 self.slots.into_iter().for_each(|slot| add_lite(&mut arguments, slot, &mut String::new()));
@@ -45,12 +45,12 @@ impl Sql {
 }
 
 impl Slot {
-    /// Its text is the same the next time.
-    fn is_full(&self) -> bool {
+    /// Its text is likely to be the same the next time.
+    fn comes_again(&self) -> bool {
         match self {
             Self::One(_) | Self::Postgres(_) => true,
-            Self::List(binds) => binds.len() == IDS_PER_STATEMENT,
-            Self::Rows(rows) => rows.len() == ROWS_PER_STATEMENT,
+            Self::List(binds) => [1, IDS_PER_STATEMENT].contains(&binds.len()),
+            Self::Rows(rows) => [1, ROWS_PER_STATEMENT].contains(&rows.len()),
         }
     }
 }
