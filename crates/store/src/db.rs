@@ -13,6 +13,7 @@ use lockstep_core::{ConnectionId, Ticket, Timestamp};
 use sqlx::postgres::PgPool;
 
 use crate::clock::Clock;
+use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::measure::Timer;
 use crate::secret::Keys;
@@ -179,12 +180,18 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached or stays locked by another process.
     pub async fn begin(&self, name: &'static str) -> Result<Tx, StoreError> {
-        let timer = Timer::asked(name);
-        let inner = match &self.0.db {
-            Db::Lite(lite) => OpenTx::Lite(lite.begin(name).await?),
-            Db::Pg(pool) => OpenTx::Pg(PgTx::begin(pool).await.map_err(|source| StoreError::database(name, source))?),
-        };
-        Ok(Tx { inner, name, store: self.clone(), timer: timer.begun() })
+        match &self.0.db {
+            Db::Lite(lite) => {
+                let timer = Timer::asked(name);
+                let inner = OpenTx::Lite(lite.begin(name).await?);
+                Ok(Tx { inner, name, store: self.clone(), timer: timer.begun() })
+            }
+            Db::Pg(pool) => Ok(self.beginning(name, PgTx::begin(pool))),
+        }
+    }
+
+    fn beginning(&self, name: &'static str, tx: PgTx) -> Tx {
+        Tx { inner: OpenTx::Pg(tx), name, store: self.clone(), timer: Timer::asked(name) }
     }
 
     /// Begins a transaction whose loss in a power cut does no harm: like a ticket it survives kill -9, and is on the disk
@@ -211,24 +218,15 @@ impl Store {
     /// The same for upkeep and for what an operator asks for by id: it sees the rows of all connections (G-22).
     pub(crate) async fn begin_everywhere(&self, name: &'static str) -> Result<Tx, StoreError> {
         let Db::Pg(pool) = &self.0.db else { return self.begin(name).await };
-        let timer = Timer::asked(name);
-        let tx = PgTx::begin_everywhere(pool).await.map_err(|source| StoreError::database(name, source))?;
-        Ok(Tx { inner: OpenTx::Pg(tx), name, store: self.clone(), timer: timer.begun() })
+        Ok(self.beginning(name, PgTx::begin_everywhere(pool)))
     }
 
     /// Begins a transaction that only reads, for several queries about one connection: on PostgreSQL each by itself would begin
     /// and end one of its own, and what waits there is the round trips. Dropping it ends it. `None` on SQLite, where a query
     /// makes no round trip.
-    pub(crate) async fn begin_reading(
-        &self,
-        name: &'static str,
-        connection: ConnectionId,
-    ) -> Result<Option<Tx>, StoreError> {
-        let Db::Pg(pool) = &self.0.db else { return Ok(None) };
-        let timer = Timer::asked(name);
-        let begun = PgTx::begin_reading(pool, Scope::of(connection)).await;
-        let tx = begun.map_err(|source| StoreError::database(name, source))?;
-        Ok(Some(Tx { inner: OpenTx::Pg(tx), name, store: self.clone(), timer: timer.begun() }))
+    pub(crate) fn begin_reading(&self, name: &'static str, connection: ConnectionId) -> Option<Tx> {
+        let Db::Pg(pool) = &self.0.db else { return None };
+        Some(self.beginning(name, PgTx::begin_reading(pool, Scope::of(connection))))
     }
 
     /// Of the next `places` of work: how many are kept for the background.
@@ -287,6 +285,13 @@ impl Tx {
     /// Whether other transactions write at the same time: then what is read and written again must be locked between.
     pub(crate) fn has_company(&self) -> bool {
         matches!(self.inner, OpenTx::Pg(_))
+    }
+
+    /// What comes will see this realm's records too: a transaction that has not begun yet begins so.
+    pub(crate) fn expect_realm(&mut self, connection: &Connection) {
+        if let OpenTx::Pg(tx) = &mut self.inner {
+            tx.expect(Scope::of_realm(connection.id, &connection.realm));
+        }
     }
 
     /// Waits until nobody else holds this name, and holds it to the end: for what is read first and inserted then.

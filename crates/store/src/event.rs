@@ -284,9 +284,14 @@ impl Tx {
     }
 
     pub(crate) async fn insert_events(&mut self, events: &[NewEvent]) -> Result<(), StoreError> {
-        let now = self.now();
         // Later than every ticket drawn so far, earlier than every ticket to come.
         let taken = Ticket(self.only(sql(TICKET)).await?.get("value")?);
+        self.insert_events_taken(events, taken).await
+    }
+
+    /// The same, taken after this ticket was drawn.
+    pub(crate) async fn insert_events_taken(&mut self, events: &[NewEvent], taken: Ticket) -> Result<(), StoreError> {
+        let now = self.now();
         for chunk in events.chunks(ROWS_PER_STATEMENT) {
             self.run(sql(INSERT_EVENTS).rows(chunk.iter().map(|event| event.row(taken, now)))).await?;
         }

@@ -2,6 +2,11 @@
 
 use std::time::Instant;
 
+/// A transaction wanted to begin since then, and does now.
+pub(crate) fn waited(since: Instant) {
+    metrics::histogram!("lockstep_store_wait_seconds").record(since.elapsed());
+}
+
 /// The time of one transaction. One that is dropped without a commit is not counted.
 pub(crate) struct Timer {
     name: &'static str,
@@ -16,7 +21,7 @@ impl Timer {
 
     /// It was their turn.
     pub(crate) fn begun(self) -> Self {
-        metrics::histogram!("lockstep_store_wait_seconds").record(self.since.elapsed());
+        waited(self.since);
         Self { name: self.name, since: Instant::now() }
     }
 

@@ -125,11 +125,13 @@ impl Tx {
         connection: &Connection,
         reads: &[PersonRead],
     ) -> Result<MergedReads, StoreError> {
-        let in_scope = self.group_ids(connection.id).await?;
         let ids: Vec<ObjectId> = reads.iter().map(|read| read.user).collect::<BTreeSet<_>>().into_iter().collect();
-        let entered = self.lock_people(connection.id, &ids).await?;
-        let mut before = Reader::Tx(self).mirror_rows_beside(connection.id, &ids, reads).await?;
-        before.retain(|id, _| !entered.contains(id));
+        self.expect_realm(connection);
+        let (before, entered) = self.locked_rows(connection, &ids, reads).await?;
+        let in_scope = match reads.iter().any(|read| read.membership.is_some()) {
+            true => self.group_ids(connection.id).await?,
+            false => HashSet::new(),
+        };
         let mut after = before.clone();
         let mut merged: BTreeMap<ObjectId, Merged> = BTreeMap::new();
         for read in reads {
@@ -140,6 +142,26 @@ impl Tx {
         self.write_mirror(connection.id, &before, &after).await?;
         self.forget_unkept(connection.id, &entered, &after).await?;
         Ok(MergedReads { rows: after.into_values().collect(), merged })
+    }
+
+    /// What the mirror knows of these people, locked; and who was entered only for that. Somebody alone is out of nobody's
+    /// order, and mostly there already.
+    async fn locked_rows(
+        &mut self,
+        connection: &Connection,
+        ids: &[ObjectId],
+        reads: &[PersonRead],
+    ) -> Result<(BTreeMap<ObjectId, MirrorRow>, BTreeSet<ObjectId>), StoreError> {
+        if ids.len() == 1 {
+            let row = Reader::Tx(self).mirror_rows_beside(connection.id, ids, reads).await?;
+            if !row.is_empty() {
+                return Ok((row, BTreeSet::new()));
+            }
+        }
+        let entered = self.lock_people(connection.id, ids).await?;
+        let mut rows = Reader::Tx(self).mirror_rows_beside(connection.id, ids, reads).await?;
+        rows.retain(|id, _| !entered.contains(id));
+        Ok((rows, entered))
     }
 
     /// The same people once more, after [`Tx::apply`] changed their records: what a record that was just linked still needs
@@ -182,7 +204,7 @@ impl Store {
         connection: &Connection,
         which: People<'_>,
     ) -> Result<Vec<MirroredPerson>, StoreError> {
-        let mut look = self.begin_reading("load_people", connection.id).await?;
+        let mut look = self.begin_reading("load_people", connection.id);
         let mut reader = Reader::looking(self, &mut look);
         let rows = reader.rows_of(connection.id, which).await?;
         reader.complete(connection, rows.into_values().collect()).await
@@ -201,7 +223,7 @@ impl Store {
         which: People<'_>,
         reads: &BTreeMap<ObjectId, PersonRead>,
     ) -> Result<Vec<MirroredPerson>, StoreError> {
-        let mut look = self.begin_reading("foresee_people", connection.id).await?;
+        let mut look = self.begin_reading("foresee_people", connection.id);
         let mut reader = Reader::looking(self, &mut look);
         let mut rows = reader.rows_of(connection.id, which).await?;
         if let People::Ids(ids) = which {

@@ -5,7 +5,7 @@ pub(crate) mod scope;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lockstep_core::hint::{Claim, Hint, HintMessage, LifecycleEvent, MemberHint, Subject};
-use lockstep_core::{ConnectionId, EventId, ObjectId, SubscriptionId, Timestamp};
+use lockstep_core::{ConnectionId, EventId, ObjectId, SubscriptionId, Ticket, Timestamp};
 use uuid::Uuid;
 
 use crate::connection::health::mark_gap_statement;
@@ -18,6 +18,7 @@ use crate::sql::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, sql};
 use crate::taking::scope::Scope;
 
 const SEEN: &str = " ON CONFLICT (connection_id, object_id) DO UPDATE SET seen_at = excluded.seen_at";
+const CONNECTIONS: &str = "SELECT id, (SELECT value FROM ticket WHERE id = 1) AS ticket FROM connection";
 const NOTIFIED_CONNECTION: &str = "UPDATE connection SET last_notification_at = $2 WHERE id = $1";
 const NOTIFIED: &str = "UPDATE subscription SET last_notification_at = ";
 const RENEW_NOW: &str = "UPDATE subscription SET renew_at = $2 WHERE id = $1 AND status = 'active'";
@@ -56,7 +57,7 @@ impl Store {
     /// When the database cannot be written; then nothing was taken.
     pub async fn take_hints(&self, messages: &[HintMessage]) -> Result<TakenHints, StoreError> {
         let mut tx = self.begin_unsynced("take_hints").await?;
-        let known = tx.connection_ids().await?;
+        let (known, ticket) = tx.connection_ids(messages).await?;
         let mut taken_before = tx.messages_taken(messages).await?;
         let scope = tx.scope_of(messages).await?;
         let mut taking = Taking::default();
@@ -70,7 +71,7 @@ impl Store {
                 taking.take(message, &scope);
             }
         }
-        tx.write_taking(&taking).await?;
+        tx.write_taking(&taking, ticket).await?;
         tx.note_notified(messages, &known).await?;
         tx.commit().await?;
         Ok(taking.taken)
@@ -221,9 +222,18 @@ const fn due_claim(claim: Claim) -> DueClaim {
 }
 
 impl Tx {
-    async fn connection_ids(&mut self) -> Result<HashSet<ConnectionId>, StoreError> {
-        let rows = self.all(sql("SELECT id FROM connection")).await?;
-        rows.iter().map(|row| row.get("id").map(ConnectionId)).collect()
+    /// The connections there are, and the last ticket drawn: a read that begins later has seen what these messages tell of.
+    async fn connection_ids(
+        &mut self,
+        messages: &[HintMessage],
+    ) -> Result<(HashSet<ConnectionId>, Ticket), StoreError> {
+        let mut ids = HashSet::new();
+        let mut ticket = Ticket(0);
+        for row in self.all(sql(CONNECTIONS).within(messages.iter().map(|message| message.connection))).await? {
+            ids.insert(ConnectionId(row.get("id")?));
+            ticket = Ticket(row.get("ticket")?);
+        }
+        Ok((ids, ticket))
     }
 
     /// Which of these messages have events already: a message is taken as a whole or not at all.
@@ -240,8 +250,8 @@ impl Tx {
         Ok(taken)
     }
 
-    async fn write_taking(&mut self, taking: &Taking) -> Result<(), StoreError> {
-        self.insert_events(&taking.events).await?;
+    async fn write_taking(&mut self, taking: &Taking, ticket: Ticket) -> Result<(), StoreError> {
+        self.insert_events_taken(&taking.events, ticket).await?;
         self.name_objects(&taking.named).await?;
         let due: Vec<HintedObject> = taking.due.values().cloned().collect();
         self.mark_hinted(&due).await?;

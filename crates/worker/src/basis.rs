@@ -1,20 +1,23 @@
 //! What every decision about a connection's people rests on: the connection, its rules, the constants.
 
+use std::sync::Arc;
+
 use lockstep_core::matching::{AddressOwners, Candidate};
 use lockstep_core::mirror::ProfileFacet;
 use lockstep_core::plan::{self, Observed, Plan, PlanContext};
 use lockstep_core::rule::RuleSet;
 use lockstep_core::timing::Timing;
 use lockstep_core::{ConnectionId, Timestamp};
-use lockstep_store::{Connection, MirroredPerson, Store};
+use lockstep_store::{Connection, MirroredPerson};
 
+use crate::context::Context;
 use crate::error::WorkerError;
 
 /// A connection with the rules that held when it was loaded; the commit checks that they still do.
 #[derive(Clone)]
 pub(crate) struct Basis {
     pub connection: Connection,
-    pub rules: RuleSet,
+    pub rules: Arc<RuleSet>,
     pub timing: Timing,
     /// Since when a listing of every group goes on without a break.
     pub listing_since: Option<Timestamp>,
@@ -22,15 +25,15 @@ pub(crate) struct Basis {
 
 impl Basis {
     /// `None`: the connection was removed.
-    pub(crate) async fn load(store: &Store, connection: ConnectionId) -> Result<Option<Self>, WorkerError> {
+    pub(crate) async fn load(ctx: &Context, connection: ConnectionId) -> Result<Option<Self>, WorkerError> {
         loop {
-            let Some(connection) = store.lookup_connection(connection).await? else {
+            let Some(connection) = ctx.store.lookup_connection(connection).await? else {
+                ctx.rules.forget(connection);
                 return Ok(None);
             };
-            let rules = store.rule_set(connection.id).await?;
             // Two queries: rules applied in between would be judged with the settings of before.
-            if rules.version == connection.rules_version {
-                return Ok(Some(Self { connection, rules, timing: store.timing().clone(), listing_since: None }));
+            if let Some(rules) = ctx.rules.get(&ctx.store, &connection).await? {
+                return Ok(Some(Self { connection, rules, timing: ctx.store.timing().clone(), listing_since: None }));
             }
         }
     }

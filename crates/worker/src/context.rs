@@ -15,6 +15,7 @@ use crate::error::WorkerError;
 use crate::jobs::subscriptions::Upkeep;
 use crate::leading::Leading;
 use crate::pulse::Pulse;
+use crate::rule_sets::RuleSets;
 
 /// Shared by every loop of one process; cheap to clone.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub schedule: Notify,
     /// Creating and renewing subscriptions, one at a time in this process.
     pub subscribing: tokio::sync::Mutex<Upkeep>,
+    /// The rules in force.
+    pub rules: RuleSets,
     clients: Clients,
     stop: watch::Sender<bool>,
 }
@@ -66,6 +69,7 @@ impl Context {
             tasks: Notify::new(),
             schedule: Notify::new(),
             subscribing: tokio::sync::Mutex::default(),
+            rules: RuleSets::default(),
             clients: Clients::default(),
             stop: watch::Sender::new(false),
         }))

@@ -24,6 +24,7 @@ mod listing;
 mod preview;
 mod pulse;
 mod read;
+mod rule_sets;
 mod running;
 mod scheduler;
 mod settle_people;

@@ -113,7 +113,7 @@ pub async fn preview_rules(
     // As it will be when the sync that the rules start has seen every group.
     let first_sync_at = connection.first_sync_at.or_else(|| Some(store.now()));
     let connection = Connection { fields, defaults, settings, first_sync_at, ..connection.clone() };
-    let basis = Basis { connection, rules, timing: store.timing().clone(), listing_since: None };
+    let basis = Basis { connection, rules: rules.into(), timing: store.timing().clone(), listing_since: None };
     let listed = Listed::fetch(store, client, &basis, unmirrored.clone()).await?;
     let preview = Preview { store, client, basis: &basis, listed: &listed };
     let mut plan = preview.compare_everyone().await?;

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Postgres, Transaction};
 
 use crate::clock::Clock;
 use crate::error::StoreError;
+use crate::measure::waited;
 use crate::sql::{Scope, Sql, sql};
 
 /// Connections of one process: its workers' transactions, its reads, its tickets.
@@ -146,57 +147,56 @@ pub(super) async fn all(pool: &PgPool, query: Sql) -> Result<Vec<PgRow>, sqlx::E
         return query.for_postgres().fetch_all(pool).await;
     };
     // Dropped rather than committed: what only read is ended on the connection's way back into the pool, and nobody waits for it.
-    PgTx::begin_reading(pool, scope).await?.all(query).await
+    PgTx::begin_reading(pool, scope).all(query).await
 }
 
-/// A transaction, and whose rows it sees.
+/// A transaction, and whose rows it sees. It begins with its first statement, in one round trip with the scope of that.
 pub(super) struct PgTx {
-    tx: Transaction<'static, Postgres>,
+    pool: PgPool,
+    begin: &'static str,
+    tx: Option<Transaction<'static, Postgres>>,
     scope: Scope,
     failed: bool,
 }
 
 impl PgTx {
     /// Sees nobody's rows yet.
-    pub(super) async fn begin(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        Ok(Self { tx: pool.begin().await?, scope: Scope::default(), failed: false })
+    pub(super) fn begin(pool: &PgPool) -> Self {
+        Self { pool: pool.clone(), begin: "BEGIN", tx: None, scope: Scope::default(), failed: false }
     }
 
     /// Sees all rows to its end.
-    pub(super) async fn begin_everywhere(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        Self::begin_with(pool, "BEGIN", Scope::everywhere()).await
+    pub(super) fn begin_everywhere(pool: &PgPool) -> Self {
+        Self { scope: Scope::everywhere(), ..Self::begin(pool) }
     }
 
     /// Sees the rows of this scope, and writes nothing.
-    pub(super) async fn begin_reading(pool: &PgPool, scope: Scope) -> Result<Self, sqlx::Error> {
-        Self::begin_with(pool, "BEGIN READ ONLY", scope).await
+    pub(super) fn begin_reading(pool: &PgPool, scope: Scope) -> Self {
+        Self { begin: "BEGIN READ ONLY", scope, ..Self::begin(pool) }
     }
 
-    async fn begin_with(pool: &PgPool, begin: &str, scope: Scope) -> Result<Self, sqlx::Error> {
-        // One round trip. A scope's ids are UUIDs: there is nothing in them to quote.
-        let begin = format!("{begin}; SET LOCAL lockstep.connection = '{}'", scope.connections());
-        let mut tx = Self { tx: pool.begin_with(AssertSqlSafe(begin)).await?, scope, failed: false };
-        if !tx.scope.realm().is_empty() {
-            tx.set_scope().await?;
+    /// The scope to begin with, for whoever knows more of what will come than the first statement says.
+    pub(super) fn expect(&mut self, scope: Scope) {
+        if self.tx.is_none() {
+            self.scope = scope;
         }
-        Ok(tx)
     }
 
     pub(super) async fn run(&mut self, statement: Sql) -> Result<u64, sqlx::Error> {
-        self.enter(&statement).await?;
-        let done = statement.for_postgres().execute(&mut *self.tx).await;
+        let tx = self.enter(&statement).await?;
+        let done = statement.for_postgres().execute(&mut **tx).await;
         self.note(done.map(|done| done.rows_affected()))
     }
 
     pub(super) async fn all(&mut self, query: Sql) -> Result<Vec<PgRow>, sqlx::Error> {
-        self.enter(&query).await?;
-        let rows = query.for_postgres().fetch_all(&mut *self.tx).await;
+        let tx = self.enter(&query).await?;
+        let rows = query.for_postgres().fetch_all(&mut **tx).await;
         self.note(rows)
     }
 
     pub(super) async fn one(&mut self, query: Sql) -> Result<Option<PgRow>, sqlx::Error> {
-        self.enter(&query).await?;
-        let row = query.for_postgres().fetch_optional(&mut *self.tx).await;
+        let tx = self.enter(&query).await?;
+        let row = query.for_postgres().fetch_optional(&mut **tx).await;
         self.note(row)
     }
 
@@ -205,19 +205,32 @@ impl PgTx {
         if self.failed {
             return Err(sqlx::Error::Protocol("a statement of this transaction failed: it was rolled back".to_owned()));
         }
-        self.tx.commit().await
+        match self.tx {
+            Some(tx) => tx.commit().await,
+            None => Ok(()),
+        }
     }
 
-    async fn enter(&mut self, statement: &Sql) -> Result<(), sqlx::Error> {
-        let Some(scope) = self.scope.change_for(statement) else { return Ok(()) };
-        self.scope = scope;
-        self.set_scope().await
-    }
-
-    async fn set_scope(&mut self) -> Result<(), sqlx::Error> {
-        let set = sql(ENTER).bind(self.scope.connections()).bind(self.scope.realm());
-        let done = set.for_postgres().execute(&mut *self.tx).await;
-        self.note(done.map(|_| ()))
+    /// The transaction, begun, with the scope that this statement wants.
+    async fn enter(&mut self, statement: &Sql) -> Result<&mut Transaction<'static, Postgres>, sqlx::Error> {
+        let wanted = self.scope.change_for(statement);
+        let changes = wanted.is_some();
+        self.scope = wanted.unwrap_or_else(|| std::mem::take(&mut self.scope));
+        match &mut self.tx {
+            None => {
+                let asked = Instant::now();
+                let begin = format!("{}{}", self.begin, self.scope.set_local());
+                self.tx = Some(self.pool.begin_with(AssertSqlSafe(begin)).await?);
+                waited(asked);
+            }
+            Some(tx) if changes => {
+                let set = sql(ENTER).bind(self.scope.connections()).bind(self.scope.realm());
+                let done = set.for_postgres().execute(&mut **tx).await;
+                self.note(done)?;
+            }
+            Some(_) => {}
+        }
+        self.tx.as_mut().ok_or(sqlx::Error::BeginFailed)
     }
 
     fn note<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::db::{Store, Tx};
 use crate::due::{COLUMNS, Due, due_from};
 use crate::error::StoreError;
-use crate::sql::{IDS_PER_STATEMENT, Sql, lock, sql};
+use crate::sql::{IDS_PER_STATEMENT, Row, Sql, lock, sql};
 
 /// How long a worker that says nothing keeps what it took.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -42,6 +42,9 @@ const IN_HAND: &str = "SELECT (SELECT count(*) FROM due WHERE lease_owner IS NOT
 
 /// Connections looked into by one claim: with more, those whose work is due longest come first.
 const CONNECTIONS_AT_ONCE: i64 = 64;
+
+/// Beside the ranks of what is free: a lease that ran out.
+const EXPIRED: i64 = -1;
 
 /// In what order work is taken; as numbered in `due_rank`.
 #[derive(Clone, Copy)]
@@ -77,12 +80,10 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut tx = self.begin_unsynced("claim_due").await?;
-        // A lease that ran out is none: its rows stand among the others again.
-        let now = tx.now();
-        tx.run(sql(FREE_EXPIRED).bind(now).bind(worker)).await?;
-        let mut urgent = tx.claimable(Rank::Suspect, limit, &[]).await?;
-        urgent.append(&mut tx.claimable(Rank::Urgent, limit - urgent.len(), at_work).await?);
-        let mut background = tx.claimable(Rank::Background, limit, at_work).await?;
+        let waiting = tx.connections_with_work(worker).await?;
+        let mut urgent = tx.claimable(&waiting, Rank::Suspect, limit, &[]).await?;
+        urgent.append(&mut tx.claimable(&waiting, Rank::Urgent, limit - urgent.len(), at_work).await?);
+        let mut background = tx.claimable(&waiting, Rank::Background, limit, at_work).await?;
         if urgent.is_empty() && background.is_empty() {
             // Ended here rather than rolled back behind us: the next writer may use another connection.
             tx.commit().await?;
@@ -178,18 +179,36 @@ impl Store {
 }
 
 impl Tx {
+    /// Connections at work that have something to do, of each rank those whose work is due longest.
+    async fn connections_with_work(&mut self, worker: Uuid) -> Result<Vec<(i64, ConnectionId)>, StoreError> {
+        let now = self.now();
+        let mut rows = self.all(connections_with_work(worker, now)).await?;
+        let is_expired = |row: &Row| Ok::<_, StoreError>(row.get::<i64>("rank")? == EXPIRED);
+        // A lease that ran out is none: its rows stand among the others again.
+        if rows.iter().map(is_expired).collect::<Result<Vec<_>, _>>()?.contains(&true) {
+            self.run(sql(FREE_EXPIRED).bind(now).bind(worker)).await?;
+            rows = self.all(connections_with_work(worker, now)).await?;
+        }
+        rows.iter().map(|row| Ok((row.get("rank")?, ConnectionId(row.get("id")?)))).collect()
+    }
+
     /// The work of this rank that is due longest. Connection by connection, so that the backlog of one that is paused or
     /// in trouble is not walked through.
-    async fn claimable(&mut self, rank: Rank, limit: usize, at_work: &[ConnectionId]) -> Result<Vec<Due>, StoreError> {
+    async fn claimable(
+        &mut self,
+        waiting: &[(i64, ConnectionId)],
+        rank: Rank,
+        limit: usize,
+        at_work: &[ConnectionId],
+    ) -> Result<Vec<Due>, StoreError> {
         let mut dues = Vec::new();
         if limit == 0 {
             return Ok(dues);
         }
         let now = self.now();
-        for row in self.all(connections_with_work(rank, now)).await? {
-            let connection = ConnectionId(row.get("id")?);
-            let rows = self.all(free_rows(connection, rank, now, limit)).await?;
-            if rows.len() < limit && at_work.contains(&connection) {
+        for (_, connection) in waiting.iter().filter(|(of, _)| *of == rank as i64) {
+            let rows = self.all(free_rows(*connection, rank, now, limit)).await?;
+            if rows.len() < limit && at_work.contains(connection) {
                 continue;
             }
             dues.extend(rows.iter().map(due_from).collect::<Result<Vec<_>, _>>()?);
@@ -215,14 +234,25 @@ impl Tx {
     }
 }
 
-/// Connections at work that have something of this rank to do, the longest due first.
-fn connections_with_work(rank: Rank, now: Timestamp) -> Sql {
-    let query = sql("SELECT id FROM (SELECT c.id AS id, (SELECT d.due_at FROM due d WHERE d.connection_id = c.id AND ");
-    let query = query.push(RANK).push(" = ").value(rank as i64);
-    let query = query.push(" AND d.lease_owner IS NULL ORDER BY d.due_at LIMIT 1) AS at FROM connection c");
-    let query = query.push(" WHERE c.state <> 'paused' AND (c.next_try_at IS NULL OR c.next_try_at <= ").value(now);
-    let query = query.push(")) AS waiting WHERE at <= ").value(now).push(" ORDER BY at, id LIMIT ");
-    query.value(CONNECTIONS_AT_ONCE)
+/// One row per rank and connection, and one of [`EXPIRED`] if others left leases that ran out.
+fn connections_with_work(worker: Uuid, now: Timestamp) -> Sql {
+    let mut query =
+        sql("SELECT ").value(EXPIRED).push(" AS rank, connection_id AS id FROM (SELECT connection_id FROM due");
+    query = query.push(" WHERE lease_owner IS NOT NULL AND lease_until <= ").value(now);
+    query = query.push(" AND lease_owner <> ").value(worker).push(" LIMIT 1) AS expired");
+    for rank in [Rank::Suspect, Rank::Urgent, Rank::Background] {
+        query = query
+            .push(" UNION ALL SELECT ")
+            .value(rank as i64)
+            .push(" AS rank, id FROM (SELECT id, at FROM (SELECT c.id AS id,");
+        query = query.push(" (SELECT d.due_at FROM due d WHERE d.connection_id = c.id AND ").push(RANK).push(" = ");
+        query = query.value(rank as i64).push(" AND d.lease_owner IS NULL ORDER BY d.due_at LIMIT 1) AS at");
+        query =
+            query.push(" FROM connection c WHERE c.state <> 'paused' AND (c.next_try_at IS NULL OR c.next_try_at <= ");
+        query = query.value(now).push(")) AS waiting WHERE at <= ").value(now).push(" ORDER BY at, id LIMIT ");
+        query = query.value(CONNECTIONS_AT_ONCE).push(") AS longest");
+    }
+    query
 }
 
 fn free_rows(connection: ConnectionId, rank: Rank, now: Timestamp, limit: usize) -> Sql {
@@ -254,13 +284,14 @@ mod tests {
             let steps = plans(vec![free_rows(connection, rank, now, 300)]).await;
             let by_rank = "SEARCH due USING INDEX due_rank (connection_id=? AND <expr>=? AND due_at<?)";
             assert_eq!(steps, [by_rank], "and no sorting");
-            let steps = plans(vec![connections_with_work(rank, now)]).await;
-            let first = |step: &String| {
-                step.starts_with("SEARCH d USING") && step.contains("INDEX due_rank (connection_id=? AND <expr>=?")
-            };
-            assert!(steps.iter().any(first), "{steps:#?}");
-            assert!(!steps.iter().any(|step| step.starts_with("SCAN d")), "{steps:#?}");
         }
+        let steps = plans(vec![connections_with_work(Uuid::nil(), now)]).await;
+        let looks: Vec<&String> = steps.iter().filter(|step| step.contains(" d ")).collect();
+        let first = |step: &&String| {
+            step.starts_with("SEARCH d USING") && step.contains("INDEX due_rank (connection_id=? AND <expr>=?")
+        };
+        assert!(looks.len() >= 3 && looks.iter().all(first), "{steps:#?}");
+        assert!(steps.contains(&"SEARCH due USING INDEX due_lease_end (lease_until<?)".to_owned()), "{steps:#?}");
         let steps = plans(vec![sql(FREE_EXPIRED).bind(now).bind(Uuid::nil())]).await;
         assert_eq!(steps, ["SEARCH due USING INDEX due_lease_end (lease_until<?)"]);
     }

@@ -1,6 +1,6 @@
 //! Settling events: each by the read that decided, none by a read that could not have seen it (G-05).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use lockstep_core::{ConnectionId, EventId, ObjectId, Ticket};
 
@@ -10,10 +10,10 @@ use crate::event::{EventOutcome, EventStatus};
 use crate::sql::{IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Row, lock, sql};
 
 // Of a hint about a user nobody else is named: what is decided about them is decided about the event.
-const OPEN: &str = "SELECT o.object_id, e.id, e.taken_ticket, e.kind = 'user' AND e.object_id = o.object_id AS alone
-    FROM event_object o JOIN event e ON e.id = o.event_id WHERE o.outcome IS NULL AND o.connection_id = ";
-const HELD: &str = "SELECT o.object_id, o.event_id FROM event_object o
-    WHERE o.outcome = 'held' AND o.connection_id = ";
+const OPEN: &str = "SELECT o.object_id, e.id, e.taken_ticket, e.kind = 'user' AND e.object_id = o.object_id AS alone,
+    e.replay_of IS NOT NULL AS replays FROM event_object o JOIN event e ON e.id = o.event_id WHERE o.outcome IS NULL AND o.connection_id = ";
+const HELD: &str = "SELECT o.object_id, o.event_id, e.replay_of IS NOT NULL AS replays
+    FROM event_object o JOIN event e ON e.id = o.event_id WHERE o.outcome = 'held' AND o.connection_id = ";
 const DECIDE: &str =
     " ON CONFLICT (event_id, object_id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason";
 
@@ -23,6 +23,8 @@ struct Decision {
     object: ObjectId,
     /// The event named nobody else.
     alone: bool,
+    /// The event is the replay of another one.
+    replays: bool,
     outcome: EventOutcome,
 }
 
@@ -31,6 +33,7 @@ struct Open {
     event: EventId,
     taken: Ticket,
     alone: bool,
+    replays: bool,
 }
 
 impl Tx {
@@ -71,7 +74,8 @@ impl Tx {
             let mut decisions = Vec::new();
             for row in self.all(query).await? {
                 let (event, object) = (EventId(row.get("event_id")?), ObjectId(row.get("object_id")?));
-                decisions.push(Decision { event, object, alone: false, outcome: EventOutcome::applied() });
+                let (replays, outcome) = (row.get("replays")?, EventOutcome::applied());
+                decisions.push(Decision { event, object, alone: false, replays, outcome });
             }
             self.write_outcomes(connection, &decisions).await?;
             self.sum_up_events(&decisions).await?;
@@ -91,7 +95,8 @@ impl Tx {
         let mut open: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for row in self.all(query).await? {
             let event = EventId(row.get("id")?);
-            let one = Open { event, taken: Ticket(row.get("taken_ticket")?), alone: row.get("alone")? };
+            let taken = Ticket(row.get("taken_ticket")?);
+            let one = Open { event, taken, alone: row.get("alone")?, replays: row.get("replays")? };
             open.entry(ObjectId(row.get("object_id")?)).or_default().push(one);
         }
         Ok(open)
@@ -133,6 +138,7 @@ impl Tx {
                 groups.entry((outcome.status, outcome.reason)).or_default().push(event);
             }
         }
+        let replays: HashSet<EventId> = decisions.iter().filter(|it| it.replays).map(|it| it.event).collect();
         let now = self.now();
         for ((status, reason), ids) in groups {
             let settled = (status != EventStatus::Waiting).then_some(now);
@@ -141,7 +147,8 @@ impl Tx {
                 let update = update.push(", reason = ").value(reason.clone()).push(", settled_at = ").value(settled);
                 self.run(update.push(" WHERE id IN ").list(chunk.iter().copied())).await?;
                 if matches!(status, EventStatus::Applied | EventStatus::Superseded) {
-                    self.supersede_replayed(chunk).await?;
+                    let replays: Vec<EventId> = chunk.iter().copied().filter(|id| replays.contains(id)).collect();
+                    self.supersede_replayed(&replays).await?;
                 }
             }
         }
@@ -172,7 +179,10 @@ impl Tx {
 
 /// The newest event that this read could have seen gets the outcome; older ones are superseded by it.
 fn decide(decisions: &mut Vec<Decision>, object: ObjectId, events: &[Open], ticket: Ticket, outcome: &EventOutcome) {
-    let decision = |open: &Open, outcome| Decision { event: open.event, object, alone: open.alone, outcome };
+    let decision = |open: &Open, outcome| {
+        let Open { event, alone, replays, .. } = *open;
+        Decision { event, object, alone, replays, outcome }
+    };
     let mut taken_before = events.iter().rev().filter(|open| open.taken < ticket);
     let newest = taken_before.next().map(|open| decision(open, outcome.clone()));
     let superseded = EventOutcome { status: EventStatus::Superseded, reason: None };

@@ -240,8 +240,8 @@ mod tests {
         let listed = |number| sql("SELECT b FROM t WHERE a = ").value(1_i64).push(" AND b IN ").list(ids(number));
         let stays = |statement: Sql| Execute::persistent(&statement.for_sqlite());
         assert!(stays(sql("SELECT $1").bind(1_i64)) && stays(sql("SELECT ").value(1_i64)));
-        assert!(stays(listed(IDS_PER_STATEMENT)) && !stays(listed(IDS_PER_STATEMENT - 1)));
+        assert!(stays(listed(IDS_PER_STATEMENT)) && stays(listed(1)) && !stays(listed(IDS_PER_STATEMENT - 1)));
         let rows = |number: usize| sql("INSERT INTO t (a) VALUES ").rows(vec![vec![Bind::Int(None)]; number]);
-        assert!(stays(rows(ROWS_PER_STATEMENT)) && !stays(rows(1)));
+        assert!(stays(rows(ROWS_PER_STATEMENT)) && stays(rows(1)) && !stays(rows(2)));
     }
 }

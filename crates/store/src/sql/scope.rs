@@ -28,6 +28,22 @@ impl Scope {
         Self { connections: BTreeSet::from([connection.0]), ..Self::default() }
     }
 
+    /// The rows of one connection, and records of its realm.
+    pub(crate) fn of_realm(connection: ConnectionId, realm: &str) -> Self {
+        Self { realm: realm.to_owned(), ..Self::of(connection) }
+    }
+
+    /// For the statement that begins a transaction, which takes no binds. The ids need no quoting; a realm is any text.
+    pub(crate) fn set_local(&self) -> String {
+        let mut set = format!("; SET LOCAL lockstep.connection = '{}'", self.connections());
+        if !self.realm.is_empty() {
+            let bytes: String = self.realm.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let realm = format!("convert_from(decode('{bytes}', 'hex'), 'UTF8')");
+            set.push_str(&format!("; SELECT set_config('lockstep.realm', {realm}, true)"));
+        }
+        set
+    }
+
     /// What `lockstep.connection` is set to; ids only, so it needs no quoting.
     pub(crate) fn connections(&self) -> String {
         if self.everywhere {
@@ -64,8 +80,7 @@ impl Sql {
 
     /// Sees the rows of this connection, and records of its realm.
     pub(crate) fn within_realm(mut self, connection: ConnectionId, realm: &str) -> Self {
-        let connections = BTreeSet::from([connection.0]);
-        self.scope = Some(Scope { connections, realm: realm.to_owned(), everywhere: false });
+        self.scope = Some(Scope::of_realm(connection, realm));
         self
     }
 
@@ -117,5 +132,7 @@ mod tests {
         let realm = scope.change_for(&sql("SELECT 1").within_realm(one, "staff")).expect("a realm");
         assert_eq!((realm.realm(), realm.change_for(&sql("SELECT $1").bind(one))), ("staff", None));
         assert_eq!(Scope::everywhere().change_for(&rows), None);
+        let hostile = Scope { realm: "'; RESET".to_owned(), ..scope };
+        assert!(!hostile.set_local().contains("RESET"), "a realm is never text of a statement");
     }
 }

@@ -59,7 +59,7 @@ struct Fetched {
 
 /// Runs the rounds of a connection, then owes the next run.
 pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
-    let Some(basis) = Basis::load(&ctx.store, task.connection).await? else {
+    let Some(basis) = Basis::load(ctx, task.connection).await? else {
         return Ok(());
     };
     let began = ctx.store.now();

@@ -80,7 +80,7 @@ struct Sync<'a> {
 
 /// Goes on with the task from its checkpoint.
 pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
-    let Some(basis) = Basis::load(&ctx.store, task.connection).await? else {
+    let Some(basis) = Basis::load(ctx, task.connection).await? else {
         return Ok(());
     };
     let client = ctx.client(&basis.connection).await?;
@@ -118,7 +118,7 @@ impl Sync<'_> {
 
     /// What was listed or decided under older rules counts for nothing.
     async fn notice_new_rules(&mut self) -> Result<(), WorkerError> {
-        let Some(basis) = Basis::load(&self.ctx.store, self.connection()).await? else {
+        let Some(basis) = Basis::load(self.ctx, self.connection()).await? else {
             return Err(WorkerError::Stopping);
         };
         self.basis = Basis { listing_since: self.checkpoint.first_sync.then_some(self.began), ..basis };

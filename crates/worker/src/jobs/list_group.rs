@@ -23,7 +23,7 @@ pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
     let Some(group) = task.object else {
         return Ok(());
     };
-    let Some(basis) = Basis::load(&ctx.store, task.connection).await? else {
+    let Some(basis) = Basis::load(ctx, task.connection).await? else {
         return Ok(());
     };
     let client = ctx.client(&basis.connection).await?;

@@ -43,7 +43,7 @@ pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
         if ctx.stopping() {
             return Err(WorkerError::Stopping);
         }
-        let Some(basis) = Basis::load(&ctx.store, task.connection).await? else {
+        let Some(basis) = Basis::load(ctx, task.connection).await? else {
             return Ok(());
         };
         let client = match &client {

@@ -35,7 +35,7 @@ pub(crate) async fn run(ctx: &Context, task: &Task) -> Result<(), WorkerError> {
         if ctx.stopping() {
             return Err(WorkerError::Stopping);
         }
-        let Some(basis) = Basis::load(&ctx.store, task.connection).await? else {
+        let Some(basis) = Basis::load(ctx, task.connection).await? else {
             return Ok(());
         };
         sweep.notice_new_rules(&basis);
@@ -78,7 +78,7 @@ impl Sweep<'_> {
             match self.decide_these(basis, &changing, people.len(), last).await {
                 // Other rules, or rows that changed meanwhile: the page is loaded again by the caller, as it is then.
                 Err(WorkerError::Store(StoreError::Conflict { .. })) if run < RUNS => {
-                    let Some(now) = Basis::load(&self.ctx.store, basis.connection.id).await? else { return Ok(()) };
+                    let Some(now) = Basis::load(self.ctx, basis.connection.id).await? else { return Ok(()) };
                     if now.rules.version != basis.rules.version {
                         return Ok(());
                     }

@@ -35,7 +35,7 @@ pub(crate) async fn run(
     places: &Semaphore,
     dues: Vec<Due>,
 ) -> Result<(), WorkerError> {
-    let (basis, known) = futures::try_join!(Basis::load(&ctx.store, connection), load_known(ctx, connection, &dues))?;
+    let (basis, known) = futures::try_join!(Basis::load(ctx, connection), load_known(ctx, connection, &dues))?;
     // Removed meanwhile: its rows went with it.
     let Some(basis) = basis else {
         return Ok(());
@@ -250,7 +250,7 @@ async fn settle_again(batch: Batch<'_>, people: &[(Due, Look)], first_sync: bool
         let committing = commit_people(ctx, &basis, reader.client, people, occasion(people, first_sync));
         match committing.instrument(span).await {
             Err(failure) if is_conflict(&failure) && run < RUNS => {
-                let Some(now) = Basis::load(&ctx.store, basis.connection.id).await? else {
+                let Some(now) = Basis::load(ctx, basis.connection.id).await? else {
                     return Ok(());
                 };
                 basis = now;
