@@ -86,11 +86,12 @@ impl Installation {
         self.serve.as_ref().map(Serve::peak_mib).unwrap_or_default()
     }
 
-    /// So many people in a group that gives access, synced.
+    /// So many people in a group that gives access, synced, with whatever a sync leaves to be done.
     pub(crate) async fn employ(&self, people: usize) -> Result<Vec<Uuid>, BenchError> {
         let (users, groups) = self.simulator.tenant().seed(people, people, &["Staff"]);
         self.map(&groups).await?;
         self.sync().await?;
+        self.at_rest().await?;
         Ok(users)
     }
 

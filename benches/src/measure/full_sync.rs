@@ -47,6 +47,8 @@ async fn measure(target: &Target, people: usize, report: Report<'_>) -> Result<f
         let each = cost.cpu * 1_000_000.0 / number(people);
         report(Metric::of("T8", format!("{what}: processor time a person"), each, "µs"));
         peak = lockstep.peak_mib();
+        // Managers are read after a sync.
+        lockstep.at_rest().await?;
     }
     Ok(peak)
 }

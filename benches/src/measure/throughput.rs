@@ -19,7 +19,7 @@ use crate::{fetch, upsert};
 /// Settling is counted apart (T5): here it would be other work at the same time.
 pub(super) const SETTLE_LATER: &str = "settle = \"1h\"";
 /// Looking counts all events: seldom enough to cost the worker next to nothing.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(3_600);
 const TITLE: &str = "Overtaken";
 
