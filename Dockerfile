@@ -9,8 +9,8 @@ ARG FEATURES=
 # The program is copied out, because a cache is no part of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    cargo build --release --locked --package lockstep-cli --bin lockstep --features "${FEATURES}" \
-    && cp target/release/lockstep /lockstep \
+    cargo build --profile dist --locked --package lockstep-cli --bin lockstep --features "${FEATURES}" \
+    && cp target/dist/lockstep /lockstep \
     && mkdir /data
 
 # glibc, libgcc and root certificates; no shell, no package manager.

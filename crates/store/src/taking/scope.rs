@@ -88,16 +88,16 @@ impl Tx {
 
 /// One row for each that is known, as what.
 fn known_as(connection: ConnectionId, ids: &[ObjectId]) -> Sql {
-    const USERS: &str = ") SELECT user_id AS id, 'user' AS known_as FROM directory_user WHERE connection_id = ";
+    const USERS: &str = "SELECT user_id AS id, 'user' AS known_as FROM directory_user WHERE connection_id = ";
     // By the index of live records: without the status every record of the connection would be looked at.
     const LINKED: &str = " UNION SELECT entra_id, 'user' FROM record WHERE status <> 'archived' AND connection_id = ";
     const GROUPS: &str = " UNION SELECT group_id, 'group' FROM directory_group WHERE connection_id = ";
     const SEEN: &str = " UNION SELECT object_id, 'seen' FROM seen WHERE object_kind = 'user' AND connection_id = ";
-    let query = sql("WITH named (id) AS (VALUES ").rows(ids.iter().map(|id| vec![(*id).into()]));
-    let query = query.push(USERS).value(connection).push(" AND user_id IN (SELECT id FROM named)");
-    let query = query.push(LINKED).value(connection).push(" AND entra_id IN (SELECT id FROM named)");
-    let query = query.push(GROUPS).value(connection).push(" AND group_id IN (SELECT id FROM named)");
-    query.push(SEEN).value(connection).push(" AND object_id IN (SELECT id FROM named)")
+    let ids = || ids.iter().copied();
+    let query = sql(USERS).value(connection).push(" AND user_id IN ").list(ids());
+    let query = query.push(LINKED).value(connection).push(" AND entra_id IN ").list(ids());
+    let query = query.push(GROUPS).value(connection).push(" AND group_id IN ").list(ids());
+    query.push(SEEN).value(connection).push(" AND object_id IN ").list(ids())
 }
 
 fn named_ids(messages: &[HintMessage]) -> BTreeMap<ConnectionId, BTreeSet<ObjectId>> {
