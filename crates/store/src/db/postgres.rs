@@ -177,7 +177,7 @@ impl PgTx {
 
     /// The scope to begin with, for whoever knows more of what will come than the first statement says.
     pub(super) fn expect(&mut self, scope: Scope) {
-        if self.tx.is_none() {
+        if self.tx.is_none() && self.scope == Scope::default() {
             self.scope = scope;
         }
     }

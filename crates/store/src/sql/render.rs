@@ -1,7 +1,7 @@
 //! From a statement to what each database's driver takes.
 //!
 //! PostgreSQL gets lists and rows as arrays, one bind for each column: the text stays the same however many there are, so
-//! the server has it prepared.
+//! the server has it prepared. Only one alone has a text of its own.
 
 use std::borrow::Cow;
 
@@ -120,12 +120,25 @@ fn add_postgres(arguments: &mut PgArguments, slot: Slot, text: &mut String) {
         }
         Slot::List(binds) if binds.is_empty() => text.push_str("(NULL)"),
         Slot::List(binds) => {
-            // A query of its own after IN would be joined in any order, and before the statistics know of many rows by
-            // walking all of them; an array is looked up in the index.
             text.truncate(text.trim_end().trim_end_matches("IN").len());
-            text.push_str("= ANY(");
+            text.push_str("= ");
+            if is_single(&binds) {
+                binds.into_iter().for_each(|bind| bind_postgres(arguments, bind));
+                return push_place(text, arguments.len());
+            }
+            // A query of its own would be joined in any order, and before the statistics know of many rows by walking all of
+            // them; an array is looked up in the index.
+            text.push_str("ANY(");
             bind_column(arguments, binds);
             push_place(text, arguments.len());
+            text.push(')');
+        }
+        Slot::Rows(rows) if is_single(&rows) => {
+            for (place, bind) in rows.into_iter().flatten().enumerate() {
+                text.push_str(if place == 0 { "(" } else { ", " });
+                bind_postgres(arguments, bind);
+                push_place(text, arguments.len());
+            }
             text.push(')');
         }
         Slot::Rows(rows) => {
@@ -145,6 +158,12 @@ fn add_postgres(arguments: &mut PgArguments, slot: Slot, text: &mut String) {
         }
         Slot::Postgres(fragment) => text.push_str(fragment),
     }
+}
+
+/// What is about one person has a text of its own: its plan is the same whatever the values, so that the server soon makes
+/// it no more, whereas one for arrays is made anew each time.
+const fn is_single<T>(values: &[T]) -> bool {
+    values.len() == 1
 }
 
 fn push_place(text: &mut String, place: usize) {
@@ -235,6 +254,11 @@ mod tests {
              WHERE a = ANY($4) FOR UPDATE"
         );
         assert_eq!(text_for_postgres(sql("SELECT $1").bind(1_i64)), "SELECT $1");
+        let alone = sql("INSERT INTO t (a, b) VALUES ").rows([vec![1_i64.into(), "x".into()]]);
+        assert_eq!(
+            text_for_postgres(alone.push(" WHERE a IN ").list(["p"]).on_postgres(lock::ROWS)),
+            "INSERT INTO t (a, b) VALUES ($1, $2) WHERE a = $3 FOR UPDATE"
+        );
     }
 
     #[test]
