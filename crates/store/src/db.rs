@@ -178,7 +178,8 @@ impl Store {
     /// not wait for the network in it.
     ///
     /// # Errors
-    /// When the database cannot be reached or stays locked by another process.
+    /// When the file stays locked by another process. PostgreSQL is asked with the first statement, which fails if it cannot be
+    /// reached.
     pub async fn begin(&self, name: &'static str) -> Result<Tx, StoreError> {
         match &self.0.db {
             Db::Lite(lite) => {
