@@ -147,11 +147,12 @@ impl Supervisor {
 
     async fn use_link(&self, link: &Link) -> Ended {
         let mut events = link.events();
-        let mut lanes = match super::in_time(self.open_lanes(link)).await {
+        let lanes = match super::in_time(self.open_lanes(link)).await {
             Ok(lanes) => lanes,
             Err(why) => return Ended::Broken(why),
         };
         self.board.up(link.connection());
+        let mut lanes: JoinSet<_> = lanes.into_iter().map(|lane| lane.run(self.jobs.clone())).collect();
         let mut look = interval(LOOK);
         let mut silent = Silence::default();
         loop {
@@ -178,13 +179,12 @@ impl Supervisor {
         }
     }
 
-    async fn open_lanes(&self, link: &Link) -> Result<JoinSet<Result<(), QueueError>>, QueueError> {
-        let mut lanes = JoinSet::new();
+    async fn open_lanes(&self, link: &Link) -> Result<Vec<Lane>, QueueError> {
+        let mut lanes = Vec::with_capacity(LANES);
         for _ in 0..LANES {
             let channel = link.channel().await.map_err(trouble::while_using)?;
             channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(trouble::while_using)?;
-            let lane = Lane { channel, queue: self.url.queue.clone(), board: self.board.clone() };
-            lanes.spawn(lane.run(self.jobs.clone()));
+            lanes.push(Lane { channel, queue: self.url.queue.clone(), board: self.board.clone() });
         }
         Ok(lanes)
     }
