@@ -8,6 +8,7 @@ use super::{CauseClass, Judgement};
 use crate::id::ObjectId;
 use crate::mirror::{MirroredUser, ProfileFacet};
 use crate::record::Reason;
+use crate::rule::RuleSet;
 use crate::timestamp::Timestamp;
 
 /// The hold that names a person, and how it was answered for them.
@@ -39,7 +40,8 @@ pub struct Standing {
     pub enabled: Option<bool>,
     /// Graph shows the user; `None`: never read.
     pub exists: Option<bool>,
-    /// The mapped groups they are in, and the groups nested in those.
+    /// The groups in scope they are known to be in. Only those that rules name are compared: of the groups nested in them a
+    /// listing tells nothing, so that a later read by id shows some that are not new.
     pub groups: BTreeSet<ObjectId>,
     /// The rules in force.
     pub rules_version: i64,
@@ -55,6 +57,14 @@ impl Standing {
         };
         let present = user.membership.edges.iter().filter(|(_, edge)| edge.present);
         Self { enabled, exists, groups: present.map(|(group, _)| *group).collect(), rules_version }
+    }
+
+    /// Nothing changed since `before` that may make an answer another one.
+    fn is_same_under(&self, rules: &RuleSet, before: &Self) -> bool {
+        let facts = |standing: &Self| (standing.enabled, standing.exists, standing.rules_version);
+        let mut mapped = rules.groups();
+        facts(self) == facts(before)
+            && mapped.all(|group| self.groups.contains(&group) == before.groups.contains(&group))
     }
 
     /// Disabled or deleted since `before`.
@@ -75,7 +85,7 @@ impl HeldAs {
         &self,
         user: &MirroredUser,
         reasons: &BTreeSet<Reason>,
-        rules_version: i64,
+        rules: &RuleSet,
         exempt: bool,
     ) -> Option<Judgement> {
         let class = CauseClass::of(reasons);
@@ -87,16 +97,17 @@ impl HeldAs {
             }
             // A new cause.
             HoldAnswer::Awaited | HoldAnswer::Approved(_) => None,
-            HoldAnswer::Rejected(before) => self.after_no(before, &Standing::of(user, rules_version), class),
+            HoldAnswer::Rejected(before) => after_no(before, &Standing::of(user, rules.version), rules, class),
         }
     }
+}
 
-    fn after_no(&self, before: &Standing, now: &Standing, class: CauseClass) -> Option<Judgement> {
-        if class == CauseClass::Revoked && now.is_revoked_since(before) {
-            return None;
-        }
-        Some(if now == before { Judgement::Keep } else { Judgement::Hold { limit: ASKED_AGAIN.to_owned() } })
+fn after_no(before: &Standing, now: &Standing, rules: &RuleSet, class: CauseClass) -> Option<Judgement> {
+    if class == CauseClass::Revoked && now.is_revoked_since(before) {
+        return None;
     }
+    let same = now.is_same_under(rules, before);
+    Some(if same { Judgement::Keep } else { Judgement::Hold { limit: ASKED_AGAIN.to_owned() } })
 }
 
 /// Held people are read again when they are approved, never decided from memory (G-19). Of a deleted user there is no

@@ -35,7 +35,7 @@ fn judged(world: &World, answer: &HoldAnswer, exempt: bool) -> Option<Judgement>
         _ => None,
     });
     let reasons = reasons.unwrap_or_else(|| panic!("no removal: {steps:?}"));
-    held.judgement(&world.user, reasons, world.rules.version, exempt)
+    held.judgement(&world.user, reasons, &world.rules, exempt)
 }
 
 /// Ada has left every mapped group, as two reads agree.
@@ -167,6 +167,8 @@ sentences! {
     }
 
     rejected: "Reject keeps them, and a later disable or delete is a new cause, judged at once; otherwise they are asked about again only when their enabled state, existence, memberships or the rules change." => {
+        /// Nested in a mapped group.
+        const INSIDE: u128 = 0x20;
         let left = ada_left();
         let no = HoldAnswer::Rejected(Standing::of(&left.user, left.rules.version));
         let after = |changes: serde_json::Value, groups: &[u128]| {
@@ -179,6 +181,7 @@ sentences! {
         assert_eq!(after(json!({"displayName": "Ada King", "jobTitle": "Lead"}), &[]), Some(Judgement::Keep));
         assert_eq!(after(json!({"accountEnabled": false}), &[]), None, "disabled");
         assert_eq!(after(json!({}), &[BANNED]), asked_again(), "memberships");
+        assert_eq!(after(json!({}), &[INSIDE]), Some(Judgement::Keep), "a group inside, which no listing had told of");
         let mut deleted = ada_left();
         deleted.reads_404(true);
         assert_eq!(judged(&deleted, &no, false), None, "deleted");
