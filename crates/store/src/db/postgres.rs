@@ -3,8 +3,10 @@
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::{AssertSqlSafe, Connection, Postgres, Transaction};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgTransactionManager};
+use sqlx::{AssertSqlSafe, Connection, Postgres, SqlSafeStr as _};
+use sqlx_core::transaction::TransactionManager as _;
 
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -154,7 +156,7 @@ pub(super) async fn all(pool: &PgPool, query: Sql) -> Result<Vec<PgRow>, sqlx::E
 pub(super) struct PgTx {
     pool: PgPool,
     begin: &'static str,
-    tx: Option<Transaction<'static, Postgres>>,
+    open: Option<PoolConnection<Postgres>>,
     scope: Scope,
     failed: bool,
 }
@@ -162,79 +164,115 @@ pub(super) struct PgTx {
 impl PgTx {
     /// Sees nobody's rows yet.
     pub(super) fn begin(pool: &PgPool) -> Self {
-        Self { pool: pool.clone(), begin: "BEGIN", tx: None, scope: Scope::default(), failed: false }
+        Self::begin_by("BEGIN", pool, Scope::default())
     }
 
     /// Sees all rows to its end.
     pub(super) fn begin_everywhere(pool: &PgPool) -> Self {
-        Self { scope: Scope::everywhere(), ..Self::begin(pool) }
+        Self::begin_by("BEGIN", pool, Scope::everywhere())
     }
 
     /// Sees the rows of this scope, and writes nothing.
     pub(super) fn begin_reading(pool: &PgPool, scope: Scope) -> Self {
-        Self { begin: "BEGIN READ ONLY", scope, ..Self::begin(pool) }
+        Self::begin_by("BEGIN READ ONLY", pool, scope)
+    }
+
+    fn begin_by(begin: &'static str, pool: &PgPool, scope: Scope) -> Self {
+        Self { pool: pool.clone(), begin, open: None, scope, failed: false }
     }
 
     /// The scope to begin with, for whoever knows more of what will come than the first statement says.
     pub(super) fn expect(&mut self, scope: Scope) {
-        if self.tx.is_none() && self.scope == Scope::default() {
+        if self.open.is_none() && self.scope == Scope::default() {
             self.scope = scope;
         }
     }
 
     pub(super) async fn run(&mut self, statement: Sql) -> Result<u64, sqlx::Error> {
-        let tx = self.enter(&statement).await?;
-        let done = statement.for_postgres().execute(&mut **tx).await;
+        let open = self.enter(&statement).await?;
+        let done = statement.for_postgres().execute(&mut **open).await;
         self.note(done.map(|done| done.rows_affected()))
     }
 
     pub(super) async fn all(&mut self, query: Sql) -> Result<Vec<PgRow>, sqlx::Error> {
-        let tx = self.enter(&query).await?;
-        let rows = query.for_postgres().fetch_all(&mut **tx).await;
+        let open = self.enter(&query).await?;
+        let rows = query.for_postgres().fetch_all(&mut **open).await;
         self.note(rows)
     }
 
     pub(super) async fn one(&mut self, query: Sql) -> Result<Option<PgRow>, sqlx::Error> {
-        let tx = self.enter(&query).await?;
-        let row = query.for_postgres().fetch_optional(&mut **tx).await;
+        let open = self.enter(&query).await?;
+        let row = query.for_postgres().fetch_optional(&mut **open).await;
         self.note(row)
     }
 
     /// PostgreSQL answers the COMMIT of a transaction in which a statement failed with a rollback and no error.
-    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         if self.failed {
             return Err(sqlx::Error::Protocol("a statement of this transaction failed: it was rolled back".to_owned()));
         }
-        match self.tx {
-            Some(tx) => tx.commit().await,
+        match &mut self.open {
+            Some(open) => PgTransactionManager::commit(open).await,
             None => Ok(()),
         }
     }
 
     /// The transaction, begun, with the scope that this statement wants.
-    async fn enter(&mut self, statement: &Sql) -> Result<&mut Transaction<'static, Postgres>, sqlx::Error> {
+    async fn enter(&mut self, statement: &Sql) -> Result<&mut PoolConnection<Postgres>, sqlx::Error> {
         let wanted = self.scope.change_for(statement);
         let changes = wanted.is_some();
         self.scope = wanted.unwrap_or_else(|| std::mem::take(&mut self.scope));
-        match &mut self.tx {
+        match &mut self.open {
             None => {
                 let asked = Instant::now();
                 let begin = format!("{}{}", self.begin, self.scope.set_local());
-                self.tx = Some(self.pool.begin_with(AssertSqlSafe(begin)).await?);
+                self.open = Some(begun(&self.pool, begin).await?);
                 waited(asked);
             }
-            Some(tx) if changes => {
+            Some(open) if changes => {
                 let set = sql(ENTER).bind(self.scope.connections()).bind(self.scope.realm());
-                let done = set.for_postgres().execute(&mut **tx).await;
+                let done = set.for_postgres().execute(&mut **open).await;
                 self.note(done)?;
             }
             Some(_) => {}
         }
-        self.tx.as_mut().ok_or(sqlx::Error::BeginFailed)
+        self.open.as_mut().ok_or(sqlx::Error::BeginFailed)
     }
 
     fn note<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         self.failed |= done.is_err();
         done
+    }
+}
+
+/// What was not committed is rolled back on the connection's way back into the pool.
+impl Drop for PgTx {
+    fn drop(&mut self) {
+        if let Some(open) = &mut self.open {
+            PgTransactionManager::start_rollback(open);
+        }
+    }
+}
+
+/// A connection on which a transaction was begun.
+async fn begun(pool: &PgPool, begin: String) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    let mut beginning = Beginning(Some(pool.acquire().await?));
+    match &mut beginning.0 {
+        Some(connection) => PgTransactionManager::begin(connection, Some(AssertSqlSafe(begin).into_sql_str())).await?,
+        None => return Err(sqlx::Error::BeginFailed),
+    }
+    beginning.0.take().ok_or(sqlx::Error::BeginFailed)
+}
+
+/// Of a beginning that failed, or that nobody waits for any more, sqlx does not know that the server may have begun: its
+/// connection would go back into the pool inside a transaction that nobody ends, and whoever gets it next would write into
+/// that. It is closed.
+struct Beginning(Option<PoolConnection<Postgres>>);
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
     }
 }

@@ -1,7 +1,11 @@
 //! Many workers at once (G-08, G-14, FA-08): what one reads and writes again is not overtaken by another between.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use lockstep_core::{ErrorClass, Ticket};
 use lockstep_store::{Due, DueKind, DueReason, EventOutcome, MarkDue, NewConnection, Store, StoreError, TaskKind};
@@ -197,6 +201,34 @@ async fn a_hint_that_comes_while_its_object_is_settled_is_looked_at() {
         );
         world.wait(std::time::Duration::from_secs(60));
         world.change("DELETE FROM due").await;
+    }
+}
+
+/// Waits for it until it was woken so often, and then no more.
+async fn give_up_after(wakes: usize, waiting: impl Future) {
+    let (mut waiting, mut polls) = (pin!(waiting), 0);
+    poll_fn(|context| {
+        polls += 1;
+        let ended = waiting.as_mut().poll(context).is_ready() || polls > wakes;
+        if ended { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// FA-08: in a transaction that was begun for somebody who does not wait any more, others would write, and nobody commits it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_stops_waiting_leaves_no_transaction_open() {
+    const OPEN: &str = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'
+        AND datname = current_database()";
+    let world = World::new().await;
+    if world.file().is_some() {
+        return;
+    }
+    for wakes in 0..12 {
+        give_up_after(wakes, world.store.claim_due(Uuid::now_v7(), 10)).await;
+        // Ended behind us, on the connection's way back.
+        let ended = async { while world.number(OPEN).await > 0 {} };
+        assert!(tokio::time::timeout(Duration::from_secs(3), ended).await.is_ok(), "left open after {wakes} wake-ups");
     }
 }
 
