@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lockstep_core::timing::Timing;
-use lockstep_core::{ConnectionId, Ticket, Timestamp};
+use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp};
 use sqlx::postgres::PgPool;
 
 use crate::clock::Clock;
@@ -22,6 +22,7 @@ use lite::{Lite, LiteTx};
 pub use migrations::{Schema, migrate};
 use postgres::PgTx;
 
+const DRAWING: &str = "drawing a ticket";
 const DRAW_TICKET: &str = "UPDATE ticket SET value = value + 1 WHERE id = 1 RETURNING value";
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 const LOCK_SHARED: &str = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
@@ -159,18 +160,44 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn draw_ticket(&self) -> Result<Ticket, StoreError> {
-        const OPERATION: &str = "drawing a ticket";
-        let failed = |source| StoreError::database(OPERATION, source);
+        let failed = |source| StoreError::database(DRAWING, source);
         let ticket = match &self.0.db {
-            Db::Lite(lite) => {
-                let _turn = lite.take_turn(OPERATION).await?;
-                Row::Lite(sql(DRAW_TICKET).for_sqlite().fetch_one(&lite.unsynced).await.map_err(failed)?)
-                    .get("value")?
-            }
-            Db::Pg(pool) => postgres::draw_ticket(pool).await.map_err(failed)?,
+            Db::Lite(lite) => lite.draw_ticket(sql(DRAW_TICKET)).await?,
+            Db::Pg(pool) => Some(postgres::draw_ticket(pool).await.map_err(failed)?),
         };
         tracing::trace!(target: "lockstep::point", "store.ticket_drawn");
-        Ok(Ticket(ticket))
+        ticket.map(Ticket).ok_or_else(|| failed(sqlx::Error::RowNotFound))
+    }
+
+    /// The same, if the mirror knows this user and no look at them is planned: a hint would ask for one at once.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn draw_ticket_at_rest(
+        &self,
+        connection: ConnectionId,
+        user: ObjectId,
+    ) -> Result<Option<Ticket>, StoreError> {
+        let at_rest = |draw| {
+            let known =
+                sql(draw).push(" EXISTS (SELECT 1 FROM directory_user WHERE connection_id = ").value(connection);
+            let known = known.push(" AND user_id = ").value(user);
+            let planned = known.push(") AND NOT EXISTS (SELECT 1 FROM due WHERE connection_id = ").value(connection);
+            planned.push(" AND object_id = ").value(user).push(")")
+        };
+        let ticket = match &self.0.db {
+            Db::Lite(lite) => {
+                let draw = at_rest("UPDATE ticket SET value = value + 1 WHERE id = 1 AND");
+                lite.draw_ticket(draw.push(" RETURNING value")).await?
+            }
+            Db::Pg(pool) => {
+                let draw = at_rest("SELECT nextval('ticket_order') AS value WHERE");
+                let row = PgTx::begin(pool).one(draw).await.map_err(|source| StoreError::database(DRAWING, source))?;
+                row.map(|row| Row::Pg(row).get("value")).transpose()?
+            }
+        };
+        tracing::trace!(target: "lockstep::point", "store.ticket_drawn");
+        Ok(ticket.map(Ticket))
     }
 
     /// Begins a transaction that writes. The name labels its errors. On SQLite a process writes one at a time: whoever holds

@@ -23,7 +23,7 @@ use crate::connection::Connection;
 use crate::db::{Store, Tx};
 use crate::error::StoreError;
 use crate::mirror::load::MirrorRow;
-use crate::record::Reader;
+use crate::record::{Linked, Reader};
 use crate::sql::{IDS_PER_STATEMENT, Row, sql};
 
 const HELD: &str = "SELECT record_id, class, cause, state, answered_at, standing FROM hold_person
@@ -389,9 +389,15 @@ impl Reader<'_> {
     ) -> Result<Vec<MirroredPerson>, StoreError> {
         let ids: Vec<ObjectId> = rows.iter().map(|row| row.user.id).collect();
         let mut records = self.linked_records(connection.id, &ids).await?;
-        let record_ids: Vec<_> = records.values().map(|linked| linked.record.id).collect();
-        let holds = self.open_holds(connection.id, &record_ids).await?;
-        let confirmed = self.confirmed_among(connection, &record_ids).await?;
+        let those = |which: fn(&Linked) -> bool| -> Vec<RecordId> {
+            records.values().filter(|linked| which(linked)).map(|linked| linked.record.id).collect()
+        };
+        let holds = self.open_holds(connection.id, &those(|linked| linked.held)).await?;
+        let confirmed = self.confirmed_among(connection, &those(|linked| linked.confirmed)).await?;
+        // Of a user without a record nothing was told yet.
+        let is_answered = |user: &ObjectId| records.get(user).is_none_or(|linked| linked.answered);
+        let answered: Vec<ObjectId> = ids.iter().copied().filter(is_answered).collect();
+        let mut answers = self.answers(connection.id, &answered).await?;
         let mut rule_groups = BTreeMap::new();
         let rows: Vec<_> = rows
             .into_iter()
@@ -401,7 +407,6 @@ impl Reader<'_> {
                 (row, linked.map(|linked| linked.record))
             })
             .collect();
-        let mut answers = self.answers(connection.id, &ids).await?;
         let mut candidates = self.candidates(connection, &rows, &answers).await?;
         let mut kind_bases = self.kind_bases(connection, &rows, &answers).await?;
         Ok(rows

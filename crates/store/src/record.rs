@@ -93,7 +93,20 @@ pub(crate) fn candidate_from(row: &Row, connection: ConnectionId) -> Result<Cand
 pub(crate) struct Linked {
     pub(crate) record: Record,
     pub(crate) rule_group: Option<ObjectId>,
+    /// A hold names the record.
+    pub(crate) held: bool,
+    /// A confirmed rule plan names it.
+    pub(crate) confirmed: bool,
+    /// Somebody answered a review about the user.
+    pub(crate) answered: bool,
 }
+
+// What few records have, so that only theirs is asked for.
+const BESIDE: &str = "EXISTS (SELECT 1 FROM hold_person h WHERE h.record_id = record.id
+        AND h.state IN ('held', 'approved', 'kept')) AS held,
+    EXISTS (SELECT 1 FROM exemption x WHERE x.connection_id = record.connection_id AND x.record_id = record.id) AS confirmed,
+    EXISTS (SELECT 1 FROM review v WHERE v.connection_id = record.connection_id AND v.entra_id = record.entra_id
+        AND v.state = 'settled') AS answered, ";
 
 /// Whoever asks: a transaction that will write, or a preview that will not. The queries are the same.
 pub(crate) enum Reader<'a> {
@@ -138,8 +151,14 @@ impl Reader<'_> {
             for row in self.all(query).await? {
                 let record = record_from(&row)?;
                 if let Some(user) = record.entra_id {
-                    let rule_group = row.get::<Option<Uuid>>("rule_group_id")?.map(ObjectId);
-                    records.insert(user, Linked { record, rule_group });
+                    let linked = Linked {
+                        record,
+                        rule_group: row.get::<Option<Uuid>>("rule_group_id")?.map(ObjectId),
+                        held: row.get("held")?,
+                        confirmed: row.get("confirmed")?,
+                        answered: row.get("answered")?,
+                    };
+                    records.insert(user, linked);
                 }
             }
         }
@@ -176,6 +195,7 @@ impl Reader<'_> {
 /// The live records linked to these users.
 pub(crate) fn linked(connection: ConnectionId, users: &[ObjectId]) -> Sql {
     let query = sql("SELECT rule_group_id, ")
+        .push(BESIDE)
         .push(COLUMNS)
         .push(" FROM record WHERE status <> 'archived' AND connection_id = ");
     query.value(connection).push(" AND entra_id IN ").list(users.iter().copied())

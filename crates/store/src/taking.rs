@@ -34,6 +34,8 @@ pub struct TakenHints {
     pub lifecycle: Vec<(ConnectionId, SubscriptionId, LifecycleEvent)>,
     /// Places in `messages` of those whose connection does not exist: nothing was written for them, park them.
     pub unknown_connection: Vec<usize>,
+    /// [`crate::Due::version`] of the look that was asked for, if it was only one.
+    pub look: Option<i64>,
 }
 
 /// Everything one call will write.
@@ -56,8 +58,22 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; then nothing was taken.
     pub async fn take_hints(&self, messages: &[HintMessage]) -> Result<TakenHints, StoreError> {
+        self.take_hints_before(messages, None).await
+    }
+
+    /// The same, when a read of whom they name began already: its ticket was drawn after the messages were there, so that it
+    /// may settle them (G-05).
+    ///
+    /// # Errors
+    /// When the database cannot be written; then nothing was taken.
+    pub async fn take_hints_before(
+        &self,
+        messages: &[HintMessage],
+        read: Option<Ticket>,
+    ) -> Result<TakenHints, StoreError> {
         let mut tx = self.begin_unsynced("take_hints").await?;
-        let (known, ticket) = tx.connection_ids(messages).await?;
+        let (known, last_drawn) = tx.connection_ids(messages).await?;
+        let ticket = read.map_or(last_drawn, |read| Ticket(read.0 - 1));
         let mut taken_before = tx.messages_taken(messages).await?;
         let scope = tx.scope_of(messages).await?;
         let mut taking = Taking::default();
@@ -71,7 +87,7 @@ impl Store {
                 taking.take(message, &scope);
             }
         }
-        tx.write_taking(&taking, ticket).await?;
+        taking.taken.look = tx.write_taking(&taking, ticket).await?;
         tx.note_notified(messages, &known).await?;
         tx.commit().await?;
         Ok(taking.taken)
@@ -250,11 +266,11 @@ impl Tx {
         Ok(taken)
     }
 
-    async fn write_taking(&mut self, taking: &Taking, ticket: Ticket) -> Result<(), StoreError> {
+    async fn write_taking(&mut self, taking: &Taking, ticket: Ticket) -> Result<Option<i64>, StoreError> {
         self.insert_events_taken(&taking.events, ticket).await?;
         self.name_objects(&taking.named).await?;
         let due: Vec<HintedObject> = taking.due.values().cloned().collect();
-        self.mark_hinted(&due).await?;
+        let look = self.mark_hinted(&due).await?;
         let now = self.now();
         self.note_seen(&taking.seen).await?;
         for connection in &taking.gaps {
@@ -263,7 +279,7 @@ impl Tx {
         for subscription in &taking.renew {
             self.run(sql(RENEW_NOW).bind(*subscription).bind(now)).await?;
         }
-        Ok(())
+        Ok(look)
     }
 
     /// Keeps ids out of scope for a while, without a call to Graph.

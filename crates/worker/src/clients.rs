@@ -101,6 +101,11 @@ impl Clients {
         client.await.cloned()
     }
 
+    /// The same, if it was made and checked already.
+    pub(crate) fn ready(&self, connection: &Connection) -> Option<GraphClient> {
+        self.cell(connection).get().cloned()
+    }
+
     fn cell(&self, connection: &Connection) -> Arc<OnceCell<GraphClient>> {
         let mut kept = self.lock();
         let kept = kept.entry(connection.id).or_default();

@@ -6,9 +6,10 @@ use lockstep_core::ConnectionId;
 use lockstep_graph::GraphClient;
 use lockstep_queue::Queue;
 use lockstep_store::{Connection, Store};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use uuid::Uuid;
 
+use crate::ahead::Ahead;
 use crate::clients::Clients;
 use crate::config::WorkerConfig;
 use crate::error::WorkerError;
@@ -44,6 +45,10 @@ pub(crate) struct Shared {
     pub subscribing: tokio::sync::Mutex<Upkeep>,
     /// The rules in force.
     pub rules: RuleSets,
+    /// One for each request to Graph at a time about what is due.
+    pub places: Arc<Semaphore>,
+    /// A read that began before its look was due.
+    pub ahead: Ahead,
     clients: Clients,
     stop: watch::Sender<bool>,
 }
@@ -60,6 +65,8 @@ impl Context {
     pub(crate) fn assemble(config: WorkerConfig, store: Store, queue: Queue) -> Self {
         Self(Arc::new(Shared {
             id: Uuid::now_v7(),
+            places: Arc::new(Semaphore::new(config.places.max(1))),
+            ahead: Ahead::default(),
             config,
             store,
             queue,
@@ -78,6 +85,17 @@ impl Context {
     /// The connection's Graph client, checked against its tenant when first made.
     pub(crate) async fn client(&self, connection: &Connection) -> Result<GraphClient, WorkerError> {
         self.clients.get(&self.store, connection, &self.config.graph).await
+    }
+
+    /// The same, if it was made already.
+    pub(crate) fn ready_client(&self, connection: &Connection) -> Option<GraphClient> {
+        self.clients.ready(connection)
+    }
+
+    /// Nothing is read of what is due, and there are places for more than one read.
+    pub(crate) fn is_idle(&self) -> bool {
+        let free = self.places.available_permits();
+        free > 1 && free == self.config.places
     }
 
     pub(crate) fn forget_client(&self, connection: ConnectionId) {

@@ -1,13 +1,11 @@
 //! Works off what is due: claims no more than can be read and written now, runs each connection's share as one batch.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_core::spans::{TARGET, id_list};
 use lockstep_core::{ConnectionId, ErrorClass, Timestamp};
 use lockstep_store::Due;
-use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::field::Empty;
@@ -39,8 +37,6 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 struct Runner {
     ctx: Context,
-    /// One for each request to Graph at a time.
-    places: Arc<Semaphore>,
     running: JoinSet<Result<(), WorkerError>>,
     /// What each running piece of work was given.
     in_hand: BTreeMap<Id, InHand>,
@@ -54,10 +50,9 @@ struct InHand {
 }
 
 pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
-    let places = Arc::new(Semaphore::new(ctx.config.places.max(1)));
     ctx.store.release_all(ctx.id).await?;
     let (running, in_hand) = (JoinSet::new(), BTreeMap::new());
-    let mut runner = Runner { ctx, places, running, in_hand, failed_looked_at: None };
+    let mut runner = Runner { ctx, running, in_hand, failed_looked_at: None };
     let ended = runner.work().await;
     runner.wind_up().await?;
     ended
@@ -111,7 +106,7 @@ impl Runner {
         let in_hand: usize = self.in_hand.values().map(|batch| batch.dues.len()).sum();
         let claim = self.ctx.config.objects_at_a_time;
         let room = (BATCHES_IN_HAND * claim).saturating_sub(in_hand).min(claim);
-        if room == 0 || self.places.available_permits() == 0 {
+        if room == 0 || self.ctx.places.available_permits() == 0 {
             return Ok(false);
         }
         let dues = self.ctx.store.claim_due_beside(self.ctx.id, room, &self.gathering()).await?;
@@ -131,7 +126,7 @@ impl Runner {
     }
 
     fn spawn(&mut self, connection: ConnectionId, dues: Vec<Due>) {
-        let work = batch(self.ctx.clone(), connection, Arc::clone(&self.places), dues.clone());
+        let work = batch(self.ctx.clone(), connection, dues.clone());
         let id = self.running.spawn(work).id();
         self.in_hand.insert(id, InHand { dues, since: Instant::now() });
     }
@@ -203,12 +198,7 @@ fn batches(dues: Vec<Due>) -> Vec<(ConnectionId, Vec<Due>)> {
     shared.into_iter().chain(alone).collect()
 }
 
-async fn batch(
-    ctx: Context,
-    connection: ConnectionId,
-    places: Arc<Semaphore>,
-    dues: Vec<Due>,
-) -> Result<(), WorkerError> {
+async fn batch(ctx: Context, connection: ConnectionId, dues: Vec<Due>) -> Result<(), WorkerError> {
     let limit = ctx.store.timing().work_timeout;
     let span = tracing::debug_span!(
         target: TARGET,
@@ -219,7 +209,7 @@ async fn batch(
         objects = dues.len() as i64,
         object.ids = id_list(dues.iter().map(|due| due.object)).as_str(),
     );
-    let work = sync_people::run(&ctx, connection, &places, dues);
+    let work = sync_people::run(&ctx, connection, dues);
     let ended = tokio::time::timeout(limit, work).instrument(span.clone()).await;
     let ended = ended.unwrap_or(Err(WorkerError::TimedOut { seconds: limit.as_secs() }));
     if ended.is_err() {

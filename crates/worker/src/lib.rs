@@ -8,6 +8,7 @@
 //! error or on an absence: only `core` decides, only on what was read by id. No transaction is open while Graph is
 //! asked.
 
+mod ahead;
 mod answers;
 mod basis;
 mod check;

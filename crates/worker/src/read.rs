@@ -35,20 +35,30 @@ pub(crate) struct Reader<'a> {
 
 /// When a read began, and where it stands among all reads.
 #[derive(Clone, Copy)]
-struct Order {
-    ticket: Ticket,
-    read_at: Timestamp,
+pub(crate) struct Order {
+    pub ticket: Ticket,
+    pub read_at: Timestamp,
 }
 
 impl<'a> Reader<'a> {
     /// Reads one person by id, what is asked for concurrently.
     pub(crate) async fn person(&self, user: ObjectId, facets: Facets) -> Result<PersonRead, WorkerError> {
+        self.person_whose_profile(user, facets, self.profile(user)).await
+    }
+
+    /// The same; the profile, if it is asked for, is read by `profile`.
+    pub(crate) async fn person_whose_profile(
+        &self,
+        user: ObjectId,
+        facets: Facets,
+        profile: impl Future<Output = Result<ProfileRead, WorkerError>>,
+    ) -> Result<PersonRead, WorkerError> {
         // Neither is called off when the other fails: it may be the probe by which an outage ends (FA-12).
-        let (profile, membership) = futures::future::join(
-            async { if facets.profile { self.profile(user).await.map(Some) } else { Ok(None) } },
-            async { if facets.membership { self.membership(user, facets.direct_too).await } else { Ok(None) } },
-        )
-        .await;
+        let (profile, membership) =
+            futures::future::join(async { if facets.profile { profile.await.map(Some) } else { Ok(None) } }, async {
+                if facets.membership { self.membership(user, facets.direct_too).await } else { Ok(None) }
+            })
+            .await;
         let (profile, membership) = (profile?, membership?);
         let unexplained = facets.membership && membership.is_none() && profile.is_none();
         // Nobody's memberships can be read once they are deleted: the profile tells whether that is so.
@@ -56,12 +66,9 @@ impl<'a> Reader<'a> {
         Ok(PersonRead { user, profile, membership })
     }
 
-    async fn profile(&self, user: ObjectId) -> Result<ProfileRead, WorkerError> {
+    pub(crate) async fn profile(&self, user: ObjectId) -> Result<ProfileRead, WorkerError> {
         let (_place, order) = self.begin().await?;
-        Ok(match self.client.read_user(user).await? {
-            UserRead::Present(profile) => order.present(Source::ById, profile),
-            UserRead::NotFound => order.missing(self.client.is_deleted_user(user).await?),
-        })
+        read_profile(self.client, user, order).await
     }
 
     /// `None`: there is no such user now, which says nothing about their groups.
@@ -81,6 +88,18 @@ impl<'a> Reader<'a> {
     pub(crate) async fn take_place(&self) -> Result<SemaphorePermit<'a>, WorkerError> {
         self.places.acquire().await.map_err(|_| WorkerError::Stopping)
     }
+}
+
+/// Reads a profile at this place in the order, which was drawn for it just now.
+pub(crate) async fn read_profile(
+    client: &GraphClient,
+    user: ObjectId,
+    order: Order,
+) -> Result<ProfileRead, WorkerError> {
+    Ok(match client.read_user(user).await? {
+        UserRead::Present(profile) => order.present(Source::ById, profile),
+        UserRead::NotFound => order.missing(client.is_deleted_user(user).await?),
+    })
 }
 
 impl Order {

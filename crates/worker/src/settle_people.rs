@@ -289,7 +289,7 @@ async fn judge(
     for (place, Leaving { record, reasons }) in leaving {
         let (person, exempt) = (&people[place], state.exempt.contains(&record));
         let held = person.open_hold.as_ref();
-        match held.and_then(|held| held.judgement(&person.user, &reasons, basis.rules.version, exempt)) {
+        match held.and_then(|held| held.judgement(&person.user, &reasons, &basis.rules, exempt)) {
             Some(judgement) => judgements[place] = judgement,
             None => asked.push((place, Removal { record, class: CauseClass::of(&reasons), exempt })),
         }

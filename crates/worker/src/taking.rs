@@ -1,6 +1,6 @@
 //! From the queue into the store: one transaction for many messages, then the acknowledgement (G-13).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_core::hint::{self, HintMessage, LifecycleEvent};
 use lockstep_core::spans::{TARGET, id_list};
@@ -8,6 +8,7 @@ use lockstep_queue::{Taken, Undecodable};
 use lockstep_store::TakenHints;
 use tracing::{Instrument as _, Span, info, warn};
 
+use crate::ahead;
 use crate::context::Context;
 use crate::error::WorkerError;
 
@@ -17,12 +18,15 @@ const TAKE: usize = 500;
 const MOST_ITEMS: usize = 2_000;
 /// How long to listen before looking at the queue all the same.
 const LISTEN: Duration = Duration::from_millis(250);
+/// A hint that comes so long after the one before is no part of a burst.
+const QUIET: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
     tokio::select! {
         recognised = recognise_queue(&ctx) => recognised?,
         () = ctx.stopped() => return Ok(()),
     }
+    let mut last_taken: Option<Instant> = None;
     while !ctx.stopping() {
         let taken = ctx.queue.take(TAKE).await?;
         if taken.is_empty() {
@@ -35,7 +39,8 @@ pub(crate) async fn run(ctx: Context) -> Result<(), WorkerError> {
         tracing::trace!(target: "lockstep::point", "taking.taken");
         let tags: Vec<i64> = taken.iter().map(|message| message.tag).collect();
         let span = span_of(&taken);
-        if let Err(failure) = take(&ctx, taken).instrument(span).await {
+        let quiet = last_taken.replace(Instant::now()).is_none_or(|last| last.elapsed() > QUIET);
+        if let Err(failure) = take(&ctx, taken, quiet).instrument(span).await {
             // Untaken hints must not wait for their lease while the store is only busy.
             ctx.queue.give_back(&tags).await;
             return Err(failure);
@@ -81,7 +86,7 @@ async fn catch_up_everybody(ctx: &Context) -> Result<(), WorkerError> {
     Ok(())
 }
 
-async fn take(ctx: &Context, taken: Vec<Taken>) -> Result<(), WorkerError> {
+async fn take(ctx: &Context, taken: Vec<Taken>, quiet: bool) -> Result<(), WorkerError> {
     let mut batches: Vec<Batch> = Vec::new();
     for Taken { tag, body } in taken {
         match body {
@@ -95,7 +100,7 @@ async fn take(ctx: &Context, taken: Vec<Taken>) -> Result<(), WorkerError> {
     let mut left = batches.len();
     for batch in batches {
         left -= 1;
-        commit(ctx, batch, left == 0).await?;
+        commit(ctx, batch, left == 0, quiet).await?;
     }
     Ok(())
 }
@@ -128,9 +133,18 @@ async fn park_unreadable(ctx: &Context, tag: i64, unreadable: Undecodable) -> Re
     Ok(())
 }
 
-async fn commit(ctx: &Context, Batch { messages, tags, .. }: Batch, last: bool) -> Result<(), WorkerError> {
-    let taken = ctx.store.take_hints(&messages).await?;
+async fn commit(
+    ctx: &Context,
+    Batch { messages, tags, .. }: Batch,
+    last: bool,
+    quiet: bool,
+) -> Result<(), WorkerError> {
+    let begun = if quiet { ahead::begin(ctx, &messages).await } else { None };
+    let taken = ctx.store.take_hints_before(&messages, begun.as_ref().map(|begun| begun.ticket)).await?;
     tracing::trace!(target: "lockstep::point", "taking.stored");
+    if let Some((begun, look)) = begun.zip(taken.look) {
+        ctx.ahead.hand_over(begun, look);
+    }
     // The work need wait neither for the disk nor until the queue has forgotten it. In a burst more about the same people is in hand
     // already, and one read answers it all.
     if last {

@@ -10,9 +10,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Sqlite, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::DRAWING;
 use super::migrations::{self, Schema};
 use crate::error::StoreError;
-use crate::sql::IDS_PER_STATEMENT;
+use crate::sql::{IDS_PER_STATEMENT, Row, Sql};
 
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -109,8 +110,16 @@ impl Lite {
         Ok(LiteTx { tx: tx.map_err(|source| StoreError::database(name, source))?, _turn: turn })
     }
 
+    /// Committed when this returns; `None`: the statement found nothing to do.
+    pub(super) async fn draw_ticket(&self, draw: Sql) -> Result<Option<i64>, StoreError> {
+        let _turn = self.take_turn(DRAWING).await?;
+        let row = draw.for_sqlite().fetch_optional(&self.unsynced).await;
+        let row = row.map_err(|source| StoreError::database(DRAWING, source))?;
+        row.map(|row| Row::Lite(row).get("value")).transpose()
+    }
+
     /// Bounded, so that a transaction held too long shows as an error of whoever waits for it.
-    pub(super) async fn take_turn(&self, operation: &'static str) -> Result<OwnedMutexGuard<()>, StoreError> {
+    async fn take_turn(&self, operation: &'static str) -> Result<OwnedMutexGuard<()>, StoreError> {
         tokio::time::timeout(BUSY_TIMEOUT, Arc::clone(&self.turn).lock_owned())
             .await
             .map_err(|_| StoreError::Database { operation, source: sqlx::Error::PoolTimedOut })

@@ -148,8 +148,9 @@ impl Tx {
         Ok(())
     }
 
-    /// Makes hinted objects due now, but no sooner than `coalesce` after their last read (BI-24).
-    pub(crate) async fn mark_hinted(&mut self, objects: &[HintedObject]) -> Result<(), StoreError> {
+    /// Makes hinted objects due now, but no sooner than `coalesce` after their last read (BI-24). Of a single object the
+    /// version of its row is given back.
+    pub(crate) async fn mark_hinted(&mut self, objects: &[HintedObject]) -> Result<Option<i64>, StoreError> {
         let now = self.now();
         let coalesce = i64::try_from(self.timing().coalesce.as_micros()).unwrap_or(i64::MAX);
         for chunk in objects.chunks(ROWS_PER_STATEMENT) {
@@ -170,9 +171,14 @@ impl Tx {
                 )
             });
             let statement = sql(INSERT).rows(rows).push(MERGE_HINT);
-            self.run(statement.bind(coalesce).bind(coalesce).bind(coalesce).bind(coalesce)).await?;
+            let statement = statement.bind(coalesce).bind(coalesce).bind(coalesce).bind(coalesce);
+            if objects.len() == 1 {
+                let row = self.only(statement.push(" RETURNING version")).await?;
+                return Ok(Some(row.get("version")?));
+            }
+            self.run(statement).await?;
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -47,7 +47,14 @@ async fn t8_some_people_are_found_one_by_one() {
     for some in [1, 2, IDS_PER_STATEMENT] {
         let people: Vec<ObjectId> = (0..some).map(|_| ObjectId(Uuid::new_v4())).collect();
         let steps = plans(vec![in_order_locked(linked(connection, &people), " ORDER BY id")]).await;
-        assert_eq!(steps, ["SEARCH record USING INDEX record_person (connection_id=? AND entra_id=?)"], "{some}");
+        let searches: Vec<&String> = steps.iter().filter(|step| !step.starts_with("CORRELATED")).collect();
+        let by_their_ids = [
+            "SEARCH record USING INDEX record_person (connection_id=? AND entra_id=?)",
+            "SEARCH h USING INDEX hold_person_standing (record_id=?)",
+            "SEARCH x USING COVERING INDEX sqlite_autoindex_exemption_1 (connection_id=? AND record_id=?)",
+            "SEARCH v USING COVERING INDEX review_answer (connection_id=? AND entra_id=?)",
+        ];
+        assert_eq!(searches, by_their_ids, "{some}");
     }
     let some = |value: i64| -> Bind { value.into() };
     let (kind, user): (Bind, _) = ("employee".into(), Uuid::new_v4);

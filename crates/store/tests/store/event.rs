@@ -1,6 +1,7 @@
 //! No event disappears (G-05).
 
 use lockstep_store::EventOutcome;
+use uuid::Uuid;
 
 use crate::world::{World, mail, user};
 
@@ -34,6 +35,24 @@ async fn only_a_read_that_began_after_the_event_was_taken_settles_it() {
     let later = world.store.draw_ticket().await.unwrap();
     settle(&world, &[(0, later, EventOutcome::applied())]).await;
     assert_eq!(statuses(&world).await, "applied");
+}
+
+/// T4: a read may begin before the hint is written down; it settles that hint, and none that comes later.
+#[tokio::test]
+async fn a_read_that_began_when_the_hint_was_there_settles_it() {
+    let world = knowing(1).await;
+    let at_rest = async || world.store.draw_ticket_at_rest(world.connection.id, user(0)).await.unwrap();
+    let read = at_rest().await.expect("nothing is planned for them");
+    let taken = world.store.take_hints_before(&[world.about(0)], Some(read)).await.unwrap();
+    let claimed = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    assert_eq!(taken.look, Some(claimed[0].version), "by which the look is known to be about this hint alone");
+    assert_eq!(at_rest().await, None, "a look at them is under way");
+    let taken = world.store.take_hints(&[world.about(0)]).await.unwrap();
+    assert!(taken.look > Some(claimed[0].version));
+    settle(&world, &[(0, read, EventOutcome::applied())]).await;
+    assert_eq!(statuses(&world).await, "applied in_work");
+    let stranger = world.store.draw_ticket_at_rest(world.connection.id, user(9)).await.unwrap();
+    assert_eq!(stranger, None, "about strangers nothing is asked");
 }
 
 #[tokio::test]

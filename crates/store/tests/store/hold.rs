@@ -53,7 +53,7 @@ async fn looked_at(world: &World, people: impl Iterator<Item = u128>, enabled: b
                 .open_hold
                 .as_ref()
                 .zip(reasons)
-                .and_then(|(held, reasons)| held.judgement(&person.user, &reasons, rules.version, false));
+                .and_then(|(held, reasons)| held.judgement(&person.user, &reasons, &rules, false));
             let profile = read.profile.as_ref().unwrap();
             Decided {
                 person,

@@ -122,7 +122,7 @@ impl<'a> Batch<'a> {
     async fn read_alone(self, dues: Vec<Due>) -> Result<Wave, WorkerError> {
         let mut wave = Vec::new();
         for due in dues {
-            let found = match self.reader.person(due.object, self.facets(&due)).await {
+            let found = match self.person(&due).await {
                 Ok(read) => Found::Person(self.look(read).await?),
                 Err(failure @ WorkerError::Store(_)) => return Err(failure),
                 Err(failure) => Found::Failed(failure),
@@ -130,6 +130,23 @@ impl<'a> Batch<'a> {
             wave.push((due, found));
         }
         Ok(wave)
+    }
+
+    async fn person(self, due: &Due) -> Result<PersonRead, WorkerError> {
+        let (user, facets) = (due.object, self.facets(due));
+        if facets.profile
+            && let Some(answer) = self.ctx.ahead.take(due)
+        {
+            let profile = async {
+                match answer.await {
+                    Ok(Ok(read)) => Ok(read),
+                    // By then another secret may be in force, whose failure it is not: what stands in the way is met again.
+                    Ok(Err(_)) | Err(_) => self.reader.profile(user).await,
+                }
+            };
+            return self.reader.person_whose_profile(user, facets, profile).await;
+        }
+        self.reader.person(user, facets).await
     }
 
     async fn glance(self, dues: Vec<Due>) -> Result<Wave, WorkerError> {

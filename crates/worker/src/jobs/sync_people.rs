@@ -7,7 +7,6 @@ use futures::{Stream, StreamExt as _};
 use lockstep_core::spans::TARGET;
 use lockstep_core::{ConnectionId, ObjectId};
 use lockstep_store::{Due, DueClaim, DueKind, DueReason, KnownPerson, StoreError, Trigger};
-use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use crate::basis::Basis;
@@ -29,12 +28,7 @@ const RUNS: usize = 3;
 
 /// Looks at these objects of one connection and commits what follows. Errors of the connection or of single objects are
 /// dealt with here; what is returned concerns the store alone.
-pub(crate) async fn run(
-    ctx: &Context,
-    connection: ConnectionId,
-    places: &Semaphore,
-    dues: Vec<Due>,
-) -> Result<(), WorkerError> {
+pub(crate) async fn run(ctx: &Context, connection: ConnectionId, dues: Vec<Due>) -> Result<(), WorkerError> {
     let (basis, known) = futures::try_join!(Basis::load(ctx, connection), load_known(ctx, connection, &dues))?;
     // Removed meanwhile: its rows went with it.
     let Some(basis) = basis else {
@@ -43,7 +37,7 @@ pub(crate) async fn run(
     let dues = drop_exhausted(ctx, dues).await?;
     match ctx.client(&basis.connection).await {
         Ok(client) => {
-            let reader = Reader { store: &ctx.store, client: &client, places };
+            let reader = Reader { store: &ctx.store, client: &client, places: &ctx.places };
             look_at(Batch { ctx, basis: &basis, reader, known: &known }, dues).await
         }
         Err(failure) if matches!(failure, WorkerError::Store(_)) => Err(failure),
