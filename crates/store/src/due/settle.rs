@@ -95,8 +95,7 @@ impl Tx {
         if stay.is_empty() {
             return Ok(());
         }
-        self.run(sql("INSERT INTO due (").push(COLUMNS).push(") VALUES ").rows(stay).push(REPLACE)).await?;
-        Ok(())
+        self.run_later("due", sql("INSERT INTO due (").push(COLUMNS).push(") VALUES ").rows(stay).push(REPLACE)).await
     }
 
     /// The rows of those about whom a hint came since the claim. All are locked; of the others the version is enough.
