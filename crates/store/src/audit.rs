@@ -65,7 +65,7 @@ impl Tx {
         for chunk in entries.chunks(ROWS_PER_STATEMENT) {
             let insert =
                 sql("INSERT INTO audit (id, at, connection_id, actor, action, object_kind, object_id, detail) VALUES ");
-            self.run_later("audit", insert.rows(chunk.iter().map(|entry| entry.row(now)))).await?;
+            self.run(insert.rows(chunk.iter().map(|entry| entry.row(now)))).await?;
         }
         Ok(())
     }

@@ -238,7 +238,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn lookup_connection(&self, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
-        let row = self.one("lookup_connection", lookup_by_id(sql(""), id)).await?;
+        let row = self.one("lookup_connection", sql(COLUMNS).push("WHERE id = ").value(id)).await?;
         row.as_ref().map(connection_from).transpose()
     }
 
@@ -328,12 +328,7 @@ fn as_text(plain: &SecretSlice<u8>) -> Option<SecretString> {
     std::str::from_utf8(plain.expose_secret()).ok().map(SecretString::from)
 }
 
-/// The query of one connection, after this text.
-pub(crate) fn lookup_by_id(before: Sql, id: ConnectionId) -> Sql {
-    before.push(COLUMNS).push("WHERE id = ").value(id)
-}
-
-pub(crate) fn connection_from(row: &Row) -> Result<Connection, StoreError> {
+fn connection_from(row: &Row) -> Result<Connection, StoreError> {
     const T: &str = "connection";
     Ok(Connection {
         id: ConnectionId(row.get("id")?),

@@ -13,10 +13,9 @@ use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp};
 use sqlx::postgres::PgPool;
 
 use crate::clock::Clock;
-use crate::connection::{self, Connection};
+use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::measure::Timer;
-use crate::rule::rules_lock;
 use crate::secret::Keys;
 use crate::sql::{Row, Scope, Sql, sql};
 use lite::{Lite, LiteTx};
@@ -170,8 +169,7 @@ impl Store {
         ticket.map(Ticket).ok_or_else(|| failed(sqlx::Error::RowNotFound))
     }
 
-    /// The same together with its connection, if the mirror knows this user and no look at them is planned: a hint would ask for
-    /// one at once.
+    /// The same, if the mirror knows this user and no look at them is planned: a hint would ask for one at once.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -179,33 +177,27 @@ impl Store {
         &self,
         connection: ConnectionId,
         user: ObjectId,
-    ) -> Result<Option<(Ticket, Connection)>, StoreError> {
-        let at_rest = |draw: Sql| {
-            let known = draw.push(" EXISTS (SELECT 1 FROM directory_user WHERE connection_id = ").value(connection);
+    ) -> Result<Option<Ticket>, StoreError> {
+        let at_rest = |draw| {
+            let known =
+                sql(draw).push(" EXISTS (SELECT 1 FROM directory_user WHERE connection_id = ").value(connection);
             let known = known.push(" AND user_id = ").value(user);
             let planned = known.push(") AND NOT EXISTS (SELECT 1 FROM due WHERE connection_id = ").value(connection);
             planned.push(" AND object_id = ").value(user).push(")")
         };
-        let drawn = match &self.0.db {
+        let ticket = match &self.0.db {
             Db::Lite(lite) => {
-                let draw = at_rest(sql("UPDATE ticket SET value = value + 1 WHERE id = 1 AND"));
-                match lite.draw_ticket(draw.push(" RETURNING value")).await? {
-                    Some(ticket) => self.lookup_connection(connection).await?.map(|found| (Ticket(ticket), found)),
-                    None => None,
-                }
+                let draw = at_rest("UPDATE ticket SET value = value + 1 WHERE id = 1 AND");
+                lite.draw_ticket(draw.push(" RETURNING value")).await?
             }
             Db::Pg(pool) => {
-                let found = connection::lookup_by_id(sql("WITH found AS ("), connection);
-                let draw = at_rest(found.push(") SELECT nextval('ticket_order') AS value, found.* FROM found WHERE"));
+                let draw = at_rest("SELECT nextval('ticket_order') AS value WHERE");
                 let row = PgTx::begin(pool).one(draw).await.map_err(|source| StoreError::database(DRAWING, source))?;
-                match row.map(Row::Pg) {
-                    Some(row) => Some((Ticket(row.get("value")?), connection::connection_from(&row)?)),
-                    None => None,
-                }
+                row.map(|row| Row::Pg(row).get("value")).transpose()?
             }
         };
         tracing::trace!(target: "lockstep::point", "store.ticket_drawn");
-        Ok(drawn)
+        Ok(ticket.map(Ticket))
     }
 
     /// Begins a transaction that writes. The name labels its errors. On SQLite a process writes one at a time: whoever holds
@@ -330,14 +322,6 @@ impl Tx {
         }
     }
 
-    /// Whoever decides by the rules of a connection will want them to stay: a transaction that has not begun yet holds them from
-    /// its beginning, in the same round trip.
-    pub fn expect_rules(&mut self, connection: ConnectionId) {
-        if let OpenTx::Pg(tx) = &mut self.inner {
-            tx.expect_shared(rules_lock(connection));
-        }
-    }
-
     /// Waits until nobody else holds this name, and holds it to the end: for what is read first and inserted then.
     pub(crate) async fn lock_name(&mut self, name: impl std::fmt::Display) -> Result<(), StoreError> {
         self.advisory(LOCK, name.to_string()).await
@@ -345,11 +329,7 @@ impl Tx {
 
     /// Holds this name together with others who share it, against whoever wants it alone.
     pub(crate) async fn share_name(&mut self, name: impl std::fmt::Display) -> Result<(), StoreError> {
-        let name = name.to_string();
-        match &self.inner {
-            OpenTx::Pg(tx) if tx.shares(&name) => Ok(()),
-            _ => self.advisory(LOCK_SHARED, name).await,
-        }
+        self.advisory(LOCK_SHARED, name.to_string()).await
     }
 
     async fn advisory(&mut self, lock: &'static str, name: String) -> Result<(), StoreError> {
@@ -357,18 +337,6 @@ impl Tx {
             self.run(sql(lock).bind(name)).await?;
         }
         Ok(())
-    }
-
-    /// Runs a statement that reads and writes this table alone, and that nobody asks for a count: on PostgreSQL with others of
-    /// the kind in one round trip, before a statement that names their tables or the commit. A growing text, of one scope.
-    pub(crate) async fn run_later(&mut self, table: &'static str, statement: Sql) -> Result<(), StoreError> {
-        match &mut self.inner {
-            OpenTx::Lite(_) => self.run(statement).await.map(|_| ()),
-            OpenTx::Pg(tx) => {
-                let done = tx.run_later(table, statement).await;
-                done.map_err(|source| StoreError::database(self.name, source))
-            }
-        }
     }
 
     /// Runs a statement; how many rows it touched.

@@ -18,7 +18,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub(crate) use row::Row;
-pub(crate) use scope::{Scope, text_literal};
+pub(crate) use scope::Scope;
 
 /// Ids in one `IN` list: a third of what a page of Graph holds at most (999), so that a page fills its statements. A full
 /// one comes again, and stays prepared.
@@ -119,26 +119,6 @@ impl Sql {
     pub(crate) fn explained(mut self) -> Self {
         self.text.to_mut().insert_str(0, "EXPLAIN QUERY PLAN ");
         self
-    }
-
-    /// Growing texts as one statement, which PostgreSQL runs all together (`WITH`): none sees what another writes.
-    pub(crate) fn together(statements: Vec<Self>) -> Option<Self> {
-        let last = statements.len().checked_sub(1)?;
-        let mut together = sql("");
-        for (place, statement) in statements.into_iter().enumerate() {
-            together = match place {
-                _ if place == last => together.push(if place == 0 { "" } else { " " }).push(&statement.text),
-                0 => together.push("WITH w0 AS (").push(&statement.text).push(")"),
-                _ => together.push(&format!(", w{place} AS (")).push(&statement.text).push(")"),
-            };
-            together.slots.extend(statement.slots);
-        }
-        Some(together)
-    }
-
-    /// Whether its text names this table, or one whose name begins so.
-    pub(crate) fn names(&self, table: &str) -> bool {
-        self.text.contains(table)
     }
 
     /// A row lock, one of [`lock`].

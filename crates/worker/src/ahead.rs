@@ -71,8 +71,10 @@ pub(crate) async fn begin(ctx: &Context, messages: &[HintMessage]) -> Option<Beg
     }
     let place = Arc::clone(&ctx.places).try_acquire_owned().ok()?;
     let store = &ctx.store;
-    let (ticket, found) = store.draw_ticket_at_rest(connection, user).await.ok()??;
-    let client = ctx.ready_client(Some(&found).filter(|found| is_worked_on(ctx, found))?)?;
+    let (found, ticket) =
+        futures::try_join!(store.lookup_connection(connection), store.draw_ticket_at_rest(connection, user)).ok()?;
+    let (found, ticket) = (found.filter(|found| is_worked_on(ctx, found))?, ticket?);
+    let client = ctx.ready_client(&found)?;
     let order = Order { ticket, read_at: store.now() };
     let read = async move {
         let _place = place;

@@ -103,7 +103,6 @@ async fn settle(
     loop {
         let reads: Vec<PersonRead> = looks.iter().map(|look| look.read.clone()).collect();
         let mut tx = store.begin("settle_people").await?;
-        tx.expect_rules(basis.connection.id);
         let people = tx.mirror(&basis.connection, &reads).await?;
         let joining = rivals(&people, &looks);
         if !joining.is_empty() && joined < LONGEST_CYCLE {

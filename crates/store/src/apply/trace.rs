@@ -46,7 +46,7 @@ impl Tx {
             }
         }
         for chunk in history.chunks(ROWS_PER_STATEMENT) {
-            self.run_later("history", sql(INSERT).rows(chunk.iter().cloned())).await?;
+            self.run(sql(INSERT).rows(chunk.iter().cloned())).await?;
         }
         self.audit_all(&audit).await
     }

@@ -11,7 +11,7 @@ use sqlx_core::transaction::TransactionManager as _;
 use crate::clock::Clock;
 use crate::error::StoreError;
 use crate::measure::waited;
-use crate::sql::{Scope, Sql, sql, text_literal};
+use crate::sql::{Scope, Sql, sql};
 
 /// Connections of one process: its workers' transactions, its reads, its tickets.
 const CONNECTIONS: u32 = 16;
@@ -158,10 +158,6 @@ pub(super) struct PgTx {
     begin: &'static str,
     open: Option<PoolConnection<Postgres>>,
     scope: Scope,
-    /// The name that is shared with others from the beginning.
-    shared: Option<String>,
-    /// What runs later, each with the table that it is about.
-    put_off: Vec<(&'static str, Sql)>,
     failed: bool,
 }
 
@@ -182,7 +178,7 @@ impl PgTx {
     }
 
     fn begin_by(begin: &'static str, pool: &PgPool, scope: Scope) -> Self {
-        Self { pool: pool.clone(), begin, open: None, scope, shared: None, put_off: Vec::new(), failed: false }
+        Self { pool: pool.clone(), begin, open: None, scope, failed: false }
     }
 
     /// The scope to begin with, for whoever knows more of what will come than the first statement says.
@@ -192,56 +188,19 @@ impl PgTx {
         }
     }
 
-    /// The name to share from the beginning.
-    pub(super) fn expect_shared(&mut self, name: String) {
-        if self.open.is_none() {
-            self.shared = Some(name);
-        }
-    }
-
-    pub(super) fn shares(&self, name: &str) -> bool {
-        self.open.is_some() && self.shared.as_deref() == Some(name)
-    }
-
-    pub(super) async fn run_later(&mut self, table: &'static str, statement: Sql) -> Result<(), sqlx::Error> {
-        self.catch_up(&statement).await?;
-        self.enter(&statement).await?;
-        self.put_off.push((table, statement));
-        Ok(())
-    }
-
-    /// Runs what was put off, if this statement names a table of it.
-    async fn catch_up(&mut self, next: &Sql) -> Result<(), sqlx::Error> {
-        match self.put_off.iter().any(|(table, _)| next.names(table)) {
-            true => self.run_put_off().await,
-            false => Ok(()),
-        }
-    }
-
-    /// All of it was put off under the scope that the transaction has.
-    async fn run_put_off(&mut self) -> Result<(), sqlx::Error> {
-        let put_off = std::mem::take(&mut self.put_off).into_iter().map(|(_, statement)| statement).collect();
-        let (Some(together), Some(open)) = (Sql::together(put_off), &mut self.open) else { return Ok(()) };
-        let done = together.for_postgres().execute(&mut **open).await;
-        self.note(done.map(|_| ()))
-    }
-
     pub(super) async fn run(&mut self, statement: Sql) -> Result<u64, sqlx::Error> {
-        self.catch_up(&statement).await?;
         let open = self.enter(&statement).await?;
         let done = statement.for_postgres().execute(&mut **open).await;
         self.note(done.map(|done| done.rows_affected()))
     }
 
     pub(super) async fn all(&mut self, query: Sql) -> Result<Vec<PgRow>, sqlx::Error> {
-        self.catch_up(&query).await?;
         let open = self.enter(&query).await?;
         let rows = query.for_postgres().fetch_all(&mut **open).await;
         self.note(rows)
     }
 
     pub(super) async fn one(&mut self, query: Sql) -> Result<Option<PgRow>, sqlx::Error> {
-        self.catch_up(&query).await?;
         let open = self.enter(&query).await?;
         let row = query.for_postgres().fetch_optional(&mut **open).await;
         self.note(row)
@@ -252,7 +211,6 @@ impl PgTx {
         if self.failed {
             return Err(sqlx::Error::Protocol("a statement of this transaction failed: it was rolled back".to_owned()));
         }
-        self.run_put_off().await?;
         match &mut self.open {
             Some(open) => PgTransactionManager::commit(open).await,
             None => Ok(()),
@@ -263,15 +221,11 @@ impl PgTx {
     async fn enter(&mut self, statement: &Sql) -> Result<&mut PoolConnection<Postgres>, sqlx::Error> {
         let wanted = self.scope.change_for(statement);
         let changes = wanted.is_some();
-        if changes {
-            self.run_put_off().await?;
-        }
         self.scope = wanted.unwrap_or_else(|| std::mem::take(&mut self.scope));
         match &mut self.open {
             None => {
                 let asked = Instant::now();
-                let shared = self.shared.as_deref().map(share).unwrap_or_default();
-                let begin = format!("{}{}{shared}", self.begin, self.scope.set_local());
+                let begin = format!("{}{}", self.begin, self.scope.set_local());
                 self.open = Some(begun(&self.pool, begin).await?);
                 waited(asked);
             }
@@ -298,11 +252,6 @@ impl Drop for PgTx {
             PgTransactionManager::start_rollback(open);
         }
     }
-}
-
-/// For the statement that begins a transaction, which takes no binds.
-fn share(name: &str) -> String {
-    format!("; SELECT pg_advisory_xact_lock_shared(hashtextextended({}, 0))", text_literal(name))
 }
 
 /// A connection on which a transaction was begun.

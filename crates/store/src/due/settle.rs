@@ -95,7 +95,8 @@ impl Tx {
         if stay.is_empty() {
             return Ok(());
         }
-        self.run_later("due", sql("INSERT INTO due (").push(COLUMNS).push(") VALUES ").rows(stay).push(REPLACE)).await
+        self.run(sql("INSERT INTO due (").push(COLUMNS).push(") VALUES ").rows(stay).push(REPLACE)).await?;
+        Ok(())
     }
 
     /// The rows of those about whom a hint came since the claim. All are locked; of the others the version is enough.

@@ -112,7 +112,7 @@ impl Tx {
                 vec![it.event.into(), connection.into(), it.object.into(), status, reason]
             });
             let insert = sql("INSERT INTO event_object (event_id, connection_id, object_id, outcome, reason) VALUES ");
-            self.run_later("event_object", insert.rows(rows).push(DECIDE)).await?;
+            self.run(insert.rows(rows).push(DECIDE)).await?;
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Tx {
             for chunk in ids.chunks(IDS_PER_STATEMENT) {
                 let update = sql("UPDATE event SET attempts = attempts + 1, status = ").value(status.as_str());
                 let update = update.push(", reason = ").value(reason.clone()).push(", settled_at = ").value(settled);
-                self.run_later("event", update.push(" WHERE id IN ").list(chunk.iter().copied())).await?;
+                self.run(update.push(" WHERE id IN ").list(chunk.iter().copied())).await?;
                 if matches!(status, EventStatus::Applied | EventStatus::Superseded) {
                     let replays: Vec<EventId> = chunk.iter().copied().filter(|id| replays.contains(id)).collect();
                     self.supersede_replayed(&replays).await?;

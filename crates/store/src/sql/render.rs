@@ -262,24 +262,6 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_together_is_one_statement_with_all_binds() {
-        let insert = |table: &str| sql("INSERT INTO ").push(table).push(" (a, b) VALUES ");
-        let one = insert("t").rows([vec![1_i64.into(), "x".into()]]);
-        let many = insert("u").rows((0..2_i64).map(|n| vec![n.into(), "y".into()]));
-        let update = sql("UPDATE v SET a = ").value(3_i64).push(" WHERE b IN ").list(["p"]);
-        let together = |some: &[&Sql]| Sql::together(some.iter().copied().cloned().collect()).map(text_for_postgres);
-        assert_eq!(together(&[]), None);
-        assert_eq!(together(&[&update]).as_deref(), Some("UPDATE v SET a = $1 WHERE b = $2"));
-        assert_eq!(
-            together(&[&one, &many, &update]).as_deref(),
-            Some(
-                "WITH w0 AS (INSERT INTO t (a, b) VALUES ($1, $2)), w1 AS (INSERT INTO u (a, b) SELECT * FROM \
-                 unnest($3, $4)) UPDATE v SET a = $5 WHERE b = $6"
-            )
-        );
-    }
-
-    #[test]
     fn t8_a_statement_that_comes_again_stays_prepared_by_sqlite() {
         let ids = |number: usize| vec![7_i64; number];
         let listed = |number| sql("SELECT b FROM t WHERE a = ").value(1_i64).push(" AND b IN ").list(ids(number));

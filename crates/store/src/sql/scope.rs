@@ -37,7 +37,9 @@ impl Scope {
     pub(crate) fn set_local(&self) -> String {
         let mut set = format!("; SET LOCAL lockstep.connection = '{}'", self.connections());
         if !self.realm.is_empty() {
-            set.push_str(&format!("; SELECT set_config('lockstep.realm', {}, true)", text_literal(&self.realm)));
+            let bytes: String = self.realm.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let realm = format!("convert_from(decode('{bytes}', 'hex'), 'UTF8')");
+            set.push_str(&format!("; SELECT set_config('lockstep.realm', {realm}, true)"));
         }
         set
     }
@@ -66,12 +68,6 @@ impl Scope {
         let same = wanted.connections == self.connections && !wanted.everywhere;
         (!same || (!wanted.realm.is_empty() && wanted.realm != self.realm)).then_some(wanted)
     }
-}
-
-/// Any text within a statement for PostgreSQL that takes no binds: nothing of it is read as text of the statement.
-pub(crate) fn text_literal(text: &str) -> String {
-    let bytes: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("convert_from(decode('{bytes}', 'hex'), 'UTF8')")
 }
 
 impl Sql {
