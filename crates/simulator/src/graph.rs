@@ -14,7 +14,7 @@ mod trouble;
 mod users;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body as HttpBody, Bytes};
 use axum::extract::{OriginalUri, State};
@@ -140,8 +140,20 @@ pub(crate) async fn serve(
         }
     };
     // After the answer is made: a slow answer tells an old state, as on a real network.
-    tokio::time::sleep(Duration::from_millis(world.settings().latency_ms) + trouble.delay).await;
+    wait(Duration::from_millis(world.settings().latency_ms) + trouble.delay).await;
     respond(answer, &trace, trouble.drop)
+}
+
+/// Tokio's timer counts in milliseconds and wakes late, which would show in what is measured: a thread waits for the rest.
+async fn wait(span: Duration) {
+    const LATE: Duration = Duration::from_millis(3);
+    let until = Instant::now() + span;
+    tokio::time::sleep(span.saturating_sub(LATE)).await;
+    if !span.is_zero() {
+        let rest = move || std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        // It cannot panic.
+        let _ = tokio::task::spawn_blocking(rest).await;
+    }
 }
 
 async fn routed(
