@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::ErrorClass;
 use crate::id::ObjectId;
@@ -63,6 +65,17 @@ impl RuleSet {
     /// The rule of this group.
     pub fn lookup(&self, group: ObjectId) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.group == group)
+    }
+
+    /// The same for rules that decide alike: names of groups, and the numbers that put them in their order, are left out.
+    pub fn fingerprint(&self) -> String {
+        let deciding = |rule: &Rule| {
+            let Rule { group, kind, role, permissions, nested, exclude, .. } = rule;
+            json!([group, kind, role, permissions, nested, exclude])
+        };
+        let rules: Vec<Value> = self.rules.iter().map(deciding).collect();
+        let digest = Sha256::digest(Value::from(rules).to_string());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Every mapped group, in the order of the rules.

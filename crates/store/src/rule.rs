@@ -59,10 +59,8 @@ impl Store {
     /// `ImpossibleRow` when a stored rule cannot be.
     pub async fn rule_set(&self, connection: ConnectionId) -> Result<RuleSet, StoreError> {
         let version = self.one("rule_set", sql(VERSION).bind(connection)).await?;
-        let version: i64 = version.map_or(Ok(0), |row| row.get("rules_version"))?;
         let rows = self.all("rule_set", sql(LIST).bind(connection)).await?;
-        let rules = rows.iter().map(rule_from).collect::<Result<Vec<_>, _>>()?;
-        RuleSet::build(version, rules).map_err(|_| StoreError::impossible("rule", "group_id", connection))
+        rule_set_from(connection, version, &rows)
     }
 
     /// Replaces the rules of a connection, and starts what brings everybody in step, in one transaction. Gives the new
@@ -126,6 +124,15 @@ impl Tx {
         let row = self.one(sql(VERSION).bind(connection)).await?;
         let in_force: Option<i64> = row.map(|row| row.get("rules_version")).transpose()?;
         Ok(in_force == Some(version))
+    }
+
+    /// The rules of a connection, which stay in force until this transaction ends. Whoever locks people does so before
+    /// this, as whoever applies decisions has it.
+    pub(crate) async fn rules_in_force(&mut self, connection: ConnectionId) -> Result<RuleSet, StoreError> {
+        self.share_name(rules_lock(connection)).await?;
+        let version = self.one(sql(VERSION).bind(connection)).await?;
+        let rows = self.all(sql(LIST).bind(connection)).await?;
+        rule_set_from(connection, version, &rows)
     }
 
     async fn set_rules(&mut self, connection: ConnectionId, new: NewRules<'_>) -> Result<i64, StoreError> {
@@ -201,6 +208,12 @@ impl Tx {
 /// The rules of a connection as they stand, in no order.
 pub(crate) async fn list_rules(tx: &mut Tx, connection: ConnectionId) -> Result<Vec<Rule>, StoreError> {
     tx.all(sql(LIST).bind(connection)).await?.iter().map(rule_from).collect()
+}
+
+fn rule_set_from(connection: ConnectionId, version: Option<Row>, rules: &[Row]) -> Result<RuleSet, StoreError> {
+    let version: i64 = version.map_or(Ok(0), |row| row.get("rules_version"))?;
+    let rules = rules.iter().map(rule_from).collect::<Result<Vec<_>, _>>()?;
+    RuleSet::build(version, rules).map_err(|_| StoreError::impossible("rule", "group_id", connection))
 }
 
 fn rule_row(connection: ConnectionId, rule: &Rule) -> Vec<Bind> {

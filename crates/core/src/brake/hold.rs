@@ -43,28 +43,38 @@ pub struct Standing {
     /// The groups in scope they are known to be in. Only those that rules name are compared: of the groups nested in them a
     /// listing tells nothing, so that a later read by id shows some that are not new.
     pub groups: BTreeSet<ObjectId>,
-    /// The rules in force.
+    /// The version of the rules in force.
     pub rules_version: i64,
+    /// What they were, as [`RuleSet::fingerprint`] tells; `None`: answered before that was kept.
+    #[serde(default)]
+    pub rules: Option<String>,
 }
 
 impl Standing {
-    /// As the mirror shows this person.
-    pub fn of(user: &MirroredUser, rules_version: i64) -> Self {
+    /// As the mirror shows this person, under these rules.
+    pub fn of(user: &MirroredUser, rules: &RuleSet) -> Self {
         let (enabled, exists) = match &user.profile {
             ProfileFacet::Unknown => (None, None),
             ProfileFacet::Present { profile, .. } => (profile.account_enabled, Some(true)),
             ProfileFacet::Missing { .. } => (None, Some(false)),
         };
         let present = user.membership.edges.iter().filter(|(_, edge)| edge.present);
-        Self { enabled, exists, groups: present.map(|(group, _)| *group).collect(), rules_version }
+        let groups = present.map(|(group, _)| *group).collect();
+        Self { enabled, exists, groups, rules_version: rules.version, rules: Some(rules.fingerprint()) }
     }
 
     /// Nothing changed since `before` that may make an answer another one.
     fn is_same_under(&self, rules: &RuleSet, before: &Self) -> bool {
-        let facts = |standing: &Self| (standing.enabled, standing.exists, standing.rules_version);
+        let facts = |standing: &Self| (standing.enabled, standing.exists);
         let mut mapped = rules.groups();
         facts(self) == facts(before)
+            && self.has_rules_of(before)
             && mapped.all(|group| self.groups.contains(&group) == before.groups.contains(&group))
+    }
+
+    /// Rules that are put in force once more as they were have not changed, nor do they by another setting beside them.
+    fn has_rules_of(&self, before: &Self) -> bool {
+        self.rules_version == before.rules_version || (before.rules.is_some() && self.rules == before.rules)
     }
 
     /// Disabled or deleted since `before`.
@@ -97,7 +107,7 @@ impl HeldAs {
             }
             // A new cause.
             HoldAnswer::Awaited | HoldAnswer::Approved(_) => None,
-            HoldAnswer::Rejected(before) => after_no(before, &Standing::of(user, rules.version), rules, class),
+            HoldAnswer::Rejected(before) => after_no(before, &Standing::of(user, rules), rules, class),
         }
     }
 }

@@ -5,6 +5,7 @@ use lockstep_core::brake::{
 };
 use lockstep_core::plan::Step;
 use lockstep_core::record::Reason;
+use lockstep_core::rule::{Rule, RuleSet};
 use serde_json::json;
 
 use crate::world::*;
@@ -170,7 +171,8 @@ sentences! {
         /// Nested in a mapped group.
         const INSIDE: u128 = 0x20;
         let left = ada_left();
-        let no = HoldAnswer::Rejected(Standing::of(&left.user, left.rules.version));
+        let standing = Standing::of(&left.user, &left.rules);
+        let no = HoldAnswer::Rejected(standing.clone());
         let after = |changes: serde_json::Value, groups: &[u128]| {
             let mut world = ada_left();
             world.pass(24 * 60 * 60);
@@ -185,14 +187,23 @@ sentences! {
         let mut deleted = ada_left();
         deleted.reads_404(true);
         assert_eq!(judged(&deleted, &no, false), None, "deleted");
-        let mut ruled = ada_left();
-        ruled.rules.version += 1;
-        agree(&mut ruled);
-        assert_eq!(judged(&ruled, &no, false), asked_again(), "rules");
+        let under = |rules: RuleSet, no: &HoldAnswer| {
+            let mut world = ada_left();
+            world.rules = rules;
+            agree(&mut world);
+            judged(&world, no, false)
+        };
+        let version = left.rules.version + 1;
+        let rules = |rules: Vec<Rule>| RuleSet::build(version, rules).expect("one rule a group");
+        let same = left.rules.rules().to_vec();
+        assert_eq!(under(rules(same[1..].to_vec()), &no), asked_again(), "rules");
+        assert_eq!(under(rules(same.clone()), &no), Some(Judgement::Keep), "put in force once more, as they were");
+        let of_old = HoldAnswer::Rejected(Standing { rules: None, ..standing });
+        assert_eq!(under(rules(same), &of_old), asked_again(), "who knows what they were");
         // Who was kept although disabled: a deletion is news, the same disable is not.
         let mut disabled = ada_left();
         disabled.reads(json!({"accountEnabled": false}), &[]);
-        let no = HoldAnswer::Rejected(Standing::of(&disabled.user, disabled.rules.version));
+        let no = HoldAnswer::Rejected(Standing::of(&disabled.user, &disabled.rules));
         assert_eq!(judged(&disabled, &no, false), Some(Judgement::Keep));
         disabled.reads_404(true);
         assert_eq!(judged(&disabled, &no, false), None);
@@ -200,7 +211,7 @@ sentences! {
 
     confirmed_among_held: "A rule plan confirmed with `--yes` exempts exactly the people on the shown plan." => {
         let world = ada_left();
-        let no = HoldAnswer::Rejected(Standing::of(&world.user, world.rules.version));
+        let no = HoldAnswer::Rejected(Standing::of(&world.user, &world.rules));
         for answer in [HoldAnswer::Awaited, HoldAnswer::Approved(world.now), no] {
             assert_eq!(judged(&world, &answer, true), Some(Judgement::Approved), "{answer:?}");
         }

@@ -18,7 +18,6 @@ use crate::sql::{Bind, ROWS_PER_STATEMENT, Row, sql};
 
 const HOLD: &str = "SELECT connection_id FROM hold WHERE id = $1";
 const PEOPLE: &str = "SELECT record_id, user_id, state, answer FROM hold_person WHERE hold_id = ";
-const RULES_VERSION: &str = "SELECT rules_version FROM connection WHERE id = $1";
 const ANSWERS: &str = "WITH answered (record_id, standing) AS (VALUES ";
 const ANSWERED: &str = ") UPDATE hold_person SET standing = answered.standing, state = ";
 const OF_HOLD: &str = " FROM answered WHERE hold_person.record_id = answered.record_id AND hold_person.state = 'held' AND hold_person.hold_id = ";
@@ -175,14 +174,13 @@ impl Tx {
         connection: ConnectionId,
         users: &[ObjectId],
     ) -> Result<BTreeMap<ObjectId, Standing>, StoreError> {
-        let version = self.one(sql(RULES_VERSION).bind(connection)).await?;
-        let version: i64 = version.map_or(Ok(0), |row| row.get("rules_version"))?;
         let mut users = users.to_vec();
         users.sort_unstable();
         let rows = Reader::Tx(self).mirror_rows(connection, &users).await?;
+        let rules = self.rules_in_force(connection).await?;
         let standing = |user: &ObjectId| match rows.get(user) {
-            Some(row) => Standing::of(&row.user, version),
-            None => Standing::of(&MirroredUser::unknown(*user), version),
+            Some(row) => Standing::of(&row.user, &rules),
+            None => Standing::of(&MirroredUser::unknown(*user), &rules),
         };
         Ok(users.iter().map(|user| (*user, standing(user))).collect())
     }

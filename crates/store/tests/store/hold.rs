@@ -145,8 +145,12 @@ async fn d6_whoever_is_rejected_stays_and_nobody_is_asked_again_until_they_chang
     assert_eq!(looked_at(&world, 0..PEOPLE, false).await, [PersonOutcome::Kept; 10]);
     assert_eq!(the_hold(&world).await.count(HeldState::Kept), 10);
 
+    // The same rules once more are no change.
+    world.set_rules(vec![crate::world::rule(world.staff, 20, "staff")]).await;
+    assert_eq!(looked_at(&world, 0..PEOPLE, false).await, [PersonOutcome::Kept; 10]);
+
     // New rules: they are asked about again, in a hold of its own.
-    world.set_rules(vec![crate::world::rule(world.staff, 10, "staff")]).await;
+    world.set_rules(vec![crate::world::rule(world.staff, 10, "technician")]).await;
     assert_eq!(looked_at(&world, 0..PEOPLE, false).await, [PersonOutcome::Held; 10]);
     let holds = world.store.list_holds(&HoldFilter::default()).await.unwrap();
     assert_eq!(holds.iter().map(|hold| hold.state).collect::<Vec<_>>(), [HoldState::Open, HoldState::Rejected]);
