@@ -147,13 +147,14 @@ pub(crate) async fn serve(
 /// Tokio's timer counts in milliseconds and wakes late, which would show in what is measured: a thread waits for the rest.
 async fn wait(span: Duration) {
     const LATE: Duration = Duration::from_millis(3);
+    if span.is_zero() {
+        return;
+    }
     let until = Instant::now() + span;
     tokio::time::sleep(span.saturating_sub(LATE)).await;
-    if !span.is_zero() {
-        let rest = move || std::thread::sleep(until.saturating_duration_since(Instant::now()));
-        // It cannot panic.
-        let _ = tokio::task::spawn_blocking(rest).await;
-    }
+    let rest = move || std::thread::sleep(until.saturating_duration_since(Instant::now()));
+    // It cannot panic.
+    let _ = tokio::task::spawn_blocking(rest).await;
 }
 
 async fn routed(
