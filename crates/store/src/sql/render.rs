@@ -127,11 +127,12 @@ fn add_postgres(arguments: &mut PgArguments, slot: Slot, text: &mut String) {
                 return push_place(text, arguments.len());
             }
             // A query of its own would be joined in any order, and before the statistics know of many rows by walking all of
-            // them; an array is looked up in the index.
-            text.push_str("ANY(");
+            // them; an array is looked up in the index. One made by a query hides its length: weighed against statistics that
+            // know of few rows, hundreds of ids look dearer than walking all rows of the connection.
+            text.push_str("ANY(ARRAY(SELECT unnest(");
             bind_column(arguments, binds);
             push_place(text, arguments.len());
-            text.push(')');
+            text.push_str(")))");
         }
         Slot::Rows(rows) if is_single(&rows) => {
             for (place, bind) in rows.into_iter().flatten().enumerate() {
@@ -251,7 +252,7 @@ mod tests {
         assert_eq!(
             text_for_postgres(statement()),
             "INSERT INTO t (a, b) SELECT * FROM unnest($1, $2) ON CONFLICT (a) DO UPDATE SET b = $3 \
-             WHERE a = ANY($4) FOR UPDATE"
+             WHERE a = ANY(ARRAY(SELECT unnest($4))) FOR UPDATE"
         );
         assert_eq!(text_for_postgres(sql("SELECT $1").bind(1_i64)), "SELECT $1");
         let alone = sql("INSERT INTO t (a, b) VALUES ").rows([vec![1_i64.into(), "x".into()]]);
