@@ -17,9 +17,7 @@ const FILTERS: usize = 20;
 
 /// People read a second, one request after the other.
 pub(crate) async fn rate(simulator: &Simulator, users: &[Uuid]) -> Result<f64, BenchError> {
-    #[allow(clippy::disallowed_methods, reason = "a reference shares no client with Lockstep")]
-    let client = reqwest::Client::builder().no_proxy().build().during(ATTEMPT)?;
-    let token = token(&client, simulator).await?;
+    let (client, token) = client(simulator).await?;
     let address = format!("{}/v1.0/$batch", simulator.url());
     let began = Instant::now();
     for some in users.chunks(FILTERS * IDS_PER_FILTER) {
@@ -33,6 +31,25 @@ pub(crate) async fn rate(simulator: &Simulator, users: &[Uuid]) -> Result<f64, B
         answer.error_for_status().during(ATTEMPT)?.bytes().await.during(ATTEMPT)?;
     }
     Ok(number(users.len()) / began.elapsed().as_secs_f64())
+}
+
+/// The same as whoever knows no batches reads: one person a request.
+pub(crate) async fn rate_one_by_one(simulator: &Simulator, users: &[Uuid]) -> Result<f64, BenchError> {
+    let (client, token) = client(simulator).await?;
+    let began = Instant::now();
+    for user in users {
+        let address = format!("{}/v1.0/users/{user}?$select={}", simulator.url(), SELECT.join(","));
+        let answer = client.get(address).bearer_auth(&token).send().await.during(ATTEMPT)?;
+        answer.error_for_status().during(ATTEMPT)?.bytes().await.during(ATTEMPT)?;
+    }
+    Ok(number(users.len()) / began.elapsed().as_secs_f64())
+}
+
+async fn client(simulator: &Simulator) -> Result<(reqwest::Client, String), BenchError> {
+    #[allow(clippy::disallowed_methods, reason = "a reference shares no client with Lockstep")]
+    let client = reqwest::Client::builder().no_proxy().build().during(ATTEMPT)?;
+    let token = token(&client, simulator).await?;
+    Ok((client, token))
 }
 
 async fn token(client: &reqwest::Client, simulator: &Simulator) -> Result<String, BenchError> {

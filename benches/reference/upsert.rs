@@ -11,24 +11,24 @@ use crate::statistics::number;
 
 const ATTEMPT: &str = "upserting as the reference does";
 /// As many people as one request to Graph brings.
-const BATCH: usize = 300;
+pub(crate) const BATCH: usize = 300;
 const COLUMNS: usize = 20;
 
-/// Rows changed a second, on the engine of this URL. They are inserted before, which is not measured.
-pub(crate) async fn rate(url: &str, rows: usize) -> Result<f64, BenchError> {
+/// Rows changed a second, so many a transaction, on the engine of this URL. They are inserted before, which is not measured.
+pub(crate) async fn rate(url: &str, rows: usize, batch: usize) -> Result<f64, BenchError> {
     let passes = if url.starts_with("postgres") {
         let mut connection = PgConnection::connect(url).await.during(ATTEMPT)?;
-        passes(&mut connection, rows).await
+        passes(&mut connection, rows, batch).await
     } else {
         let options = SqliteConnectOptions::from_str(url).during(ATTEMPT)?.create_if_missing(true);
         let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
         let mut connection = options.connect().await.during(ATTEMPT)?;
-        passes(&mut connection, rows).await
+        passes(&mut connection, rows, batch).await
     };
     passes.during(ATTEMPT)
 }
 
-async fn passes<C>(connection: &mut C, rows: usize) -> Result<f64, sqlx::Error>
+async fn passes<C>(connection: &mut C, rows: usize, batch: usize) -> Result<f64, sqlx::Error>
 where
     C: Connection,
     for<'c> &'c mut C: sqlx::Executor<'c, Database = C::Database>,
@@ -37,13 +37,14 @@ where
     String: for<'q> sqlx::Encode<'q, C::Database> + sqlx::Type<C::Database>,
 {
     let columns: Vec<String> = (1..COLUMNS).map(|number| format!("c{number}")).collect();
-    let table = format!("CREATE TABLE upserted (id BIGINT PRIMARY KEY, {} TEXT)", columns.join(" TEXT, "));
+    let table =
+        format!("CREATE TABLE IF NOT EXISTS upserted (id BIGINT PRIMARY KEY, {} TEXT)", columns.join(" TEXT, "));
     sqlx::query(AssertSqlSafe(table)).execute(&mut *connection).await?;
     let mut seconds = 0.0;
     for pass in ["before", "after"] {
         let began = Instant::now();
-        for first in (0..rows).step_by(BATCH) {
-            upsert(connection, &columns, first, BATCH.min(rows - first), pass).await?;
+        for first in (0..rows).step_by(batch) {
+            upsert(connection, &columns, first, batch.min(rows - first), pass).await?;
         }
         seconds = began.elapsed().as_secs_f64();
     }

@@ -86,7 +86,7 @@ pub(crate) async fn run(target: &Target, people: usize, report: Report<'_>) -> R
     put_in_force(&lockstep, About::Nobody.rules(&groups, 0)).await?;
     lockstep.sync().await?;
     lockstep.subscribed_and_at_rest().await?;
-    let a_second = upsert::rate(&lockstep.place.reference_url(), people).await?;
+    let a_second = upsert::rate(&lockstep.place.reference_url(), people, upsert::BATCH).await?;
     for about in About::ALL {
         let changed = about.people(people);
         let (mut decided, mut planned, mut scanned) = (vec![], vec![], vec![]);

@@ -22,6 +22,9 @@ pub(super) const SETTLE_LATER: &str = "settle = \"1h\"";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(3_600);
 const TITLE: &str = "Overtaken";
+const IN_TURN: &str = "consume, fetch and upsert in turn";
+/// People handled one at a time: enough for a rate.
+const ONE_BY_ONE: usize = 500;
 
 pub(super) async fn run(target: &Target, people: usize, report: Report<'_>) -> Result<(), BenchError> {
     let mut lockstep = Installation::start(target, SETTLE_LATER).await?;
@@ -31,17 +34,29 @@ pub(super) async fn run(target: &Target, people: usize, report: Report<'_>) -> R
     let queue = lockstep.place.queue().await?;
     let consume = consume_rate(&lockstep, &users).await?;
     let fetch = fetch::rate(&lockstep.simulator, &users).await?;
-    let upsert = upsert::rate(&lockstep.place.reference_url(), people).await?;
+    let upsert = upsert::rate(&lockstep.place.reference_url(), people, upsert::BATCH).await?;
     let bound = 1.0 / (1.0 / consume + 1.0 / fetch + 1.0 / upsert);
     for (name, rate) in [("consume", consume), ("fetch", fetch), ("upsert", upsert)] {
         report(Metric::of("T6", format!("the reference {name} alone"), rate, "people/s"));
     }
+    let rate = one_by_one(&lockstep, &users, consume).await?;
+    let metric = Metric::of("T6", "the reference one person at a time", rate, "people/s");
+    report(metric.against(IN_TURN, bound));
     let (rate, cpu) = apply_rate(&mut lockstep, &queue, &users, TITLE).await?;
     let metric = Metric::of("T6", "hints that wait → records", rate, "people/s");
-    report(metric.against("consume, fetch and upsert in turn", bound).goal(Goal::RatioAtLeast(0.7)).limit(1.0));
+    report(metric.against(IN_TURN, bound).goal(Goal::RatioAtLeast(0.7)).limit(1.0));
     let metric = Metric::of("T6", "processor time of an applied change", cpu, "µs");
     report(metric.goal(Goal::FigureAtMost(60.0)));
     Ok(())
+}
+
+/// What a worker without batches would reach at most: one person read, and one row upserted in a transaction of its own. The
+/// messages are taken as fast as above.
+async fn one_by_one(lockstep: &Installation, users: &[Uuid], consume: f64) -> Result<f64, BenchError> {
+    let users = &users[..users.len().min(ONE_BY_ONE)];
+    let fetch = fetch::rate_one_by_one(&lockstep.simulator, users).await?;
+    let upsert = upsert::rate(&lockstep.place.reference_url(), users.len(), 1).await?;
+    Ok(1.0 / (1.0 / consume + 1.0 / fetch + 1.0 / upsert))
 }
 
 /// Messages taken and acknowledged a second by somebody who does nothing with them.
