@@ -14,7 +14,9 @@ use crate::sql::{IDS_PER_STATEMENT, Row, Sql, lock, sql};
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
 const LEASED: &str = "UPDATE due SET attempts = attempts + 1, lease_owner = ";
-const EXTEND: &str = "UPDATE due SET lease_until = $2 WHERE lease_owner = $1";
+const EXTEND: &str = "UPDATE due SET lease_until = ";
+const OF_OWNER: &str =
+    " WHERE (connection_id, object_id) IN (SELECT connection_id, object_id FROM due WHERE lease_owner = ";
 const RELEASE: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL,
     attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE lease_owner = ";
 const PUT_OFF: &str = "UPDATE due SET lease_owner = NULL, lease_until = NULL,
@@ -103,7 +105,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn extend_leases(&self, worker: Uuid) -> Result<(), StoreError> {
-        self.write("extend_leases", sql(EXTEND).bind(worker).bind(self.now() + LEASE)).await
+        let extend = sql(EXTEND).value(self.now() + LEASE).push(OF_OWNER).value(worker);
+        // What is being settled at this moment needs no lease; whoever waited for it while holding others that the next one
+        // settles would stop them both.
+        self.write("extend_leases", extend.on_postgres(lock::FREE_ROWS).push(")")).await
     }
 
     /// Gives objects back untouched: the fault was not theirs, the attempt is not counted.

@@ -12,6 +12,7 @@ use lockstep_store::{Due, DueKind, DueReason, EventOutcome, MarkDue, NewConnecti
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::store_place::on_postgres;
 use crate::world::{World, mail, new_connection, user};
 
 /// A Lockstep process each.
@@ -88,6 +89,29 @@ async fn eight_workers_claim_each_row_once() {
     }
     let tasks: Vec<_> = claimers.join_all().await.into_iter().flatten().collect();
     assert_eq!(tasks.iter().collect::<BTreeSet<_>>().len(), tasks.len(), "no task twice");
+}
+
+/// T14: whoever keeps its leases up waits for nobody who settles; of both, one would wait for the other until the server ends
+/// one of them.
+#[tokio::test]
+async fn a_lease_is_kept_up_beside_rows_that_are_being_settled() {
+    const AT_ONCE: Duration = Duration::from_secs(1);
+    let world = World::new().await;
+    due(&world, 2).await;
+    let worker = Uuid::now_v7();
+    let claimed = world.store.claim_due(worker, 2).await.unwrap();
+    world.wait(Duration::from_secs(5));
+    if on_postgres() {
+        let mut tx = world.store.begin("settle").await.unwrap();
+        tx.settle_due(&claimed[0], None, world.now()).await.unwrap();
+        tokio::time::timeout(AT_ONCE, world.store.extend_leases(worker)).await.expect("nobody is waited for").unwrap();
+        drop(tx);
+        assert_eq!(world.number("SELECT count(DISTINCT lease_until) FROM due").await, 2, "the other one's");
+    }
+    world.store.extend_leases(worker).await.unwrap();
+    assert_eq!(world.number("SELECT count(DISTINCT lease_until) FROM due").await, 1);
+    world.wait(Duration::from_secs(12));
+    assert!(world.store.claim_due(Uuid::now_v7(), 2).await.unwrap().is_empty(), "they would have run out after 15 s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
