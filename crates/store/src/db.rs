@@ -23,7 +23,6 @@ pub use migrations::{Schema, migrate};
 use postgres::PgTx;
 
 const DRAWING: &str = "drawing a ticket";
-const DRAW_TICKET: &str = "UPDATE ticket SET value = value + 1 WHERE id = 1 RETURNING value";
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 const LOCK_SHARED: &str = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
 
@@ -162,7 +161,7 @@ impl Store {
     pub async fn draw_ticket(&self) -> Result<Ticket, StoreError> {
         let failed = |source| StoreError::database(DRAWING, source);
         let ticket = match &self.0.db {
-            Db::Lite(lite) => lite.draw_ticket(sql(DRAW_TICKET)).await?,
+            Db::Lite(lite) => lite.draw_ticket().await?,
             Db::Pg(pool) => Some(postgres::draw_ticket(pool).await.map_err(failed)?),
         };
         tracing::trace!(target: "lockstep::point", "store.ticket_drawn");
@@ -178,23 +177,11 @@ impl Store {
         connection: ConnectionId,
         user: ObjectId,
     ) -> Result<Option<Ticket>, StoreError> {
-        let at_rest = |draw| {
-            let known =
-                sql(draw).push(" EXISTS (SELECT 1 FROM directory_user WHERE connection_id = ").value(connection);
-            let known = known.push(" AND user_id = ").value(user);
-            let planned = known.push(") AND NOT EXISTS (SELECT 1 FROM due WHERE connection_id = ").value(connection);
-            planned.push(" AND object_id = ").value(user).push(")")
-        };
         let ticket = match &self.0.db {
-            Db::Lite(lite) => {
-                let draw = at_rest("UPDATE ticket SET value = value + 1 WHERE id = 1 AND");
-                lite.draw_ticket(draw.push(" RETURNING value")).await?
-            }
-            Db::Pg(pool) => {
-                let draw = at_rest("SELECT nextval('ticket_order') AS value WHERE");
-                let row = PgTx::begin(pool).one(draw).await.map_err(|source| StoreError::database(DRAWING, source))?;
-                row.map(|row| Row::Pg(row).get("value")).transpose()?
-            }
+            Db::Lite(lite) => lite.draw_ticket_at_rest(connection, user).await?,
+            Db::Pg(pool) => postgres::draw_ticket_at_rest(pool, connection, user)
+                .await
+                .map_err(|source| StoreError::database(DRAWING, source))?,
         };
         tracing::trace!(target: "lockstep::point", "store.ticket_drawn");
         Ok(ticket.map(Ticket))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockstep_core::{ConnectionId, ObjectId};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -13,8 +14,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::DRAWING;
 use super::migrations::{self, Schema};
 use crate::error::StoreError;
-use crate::sql::{IDS_PER_STATEMENT, Row, Sql};
+use crate::sql::{IDS_PER_STATEMENT, Row, Sql, sql};
 
+const DRAW_TICKET: &str = "UPDATE ticket SET value = value + 1 WHERE id = 1";
+const IF_KNOWN: &str = " AND EXISTS (SELECT 1 FROM directory_user WHERE connection_id = ";
+const IF_AT_REST: &str = ") AND NOT EXISTS (SELECT 1 FROM due WHERE connection_id = ";
+const DRAWN: &str = " RETURNING value";
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a read waits for a free connection.
@@ -110,8 +115,24 @@ impl Lite {
         Ok(LiteTx { tx: tx.map_err(|source| StoreError::database(name, source))?, _turn: turn })
     }
 
+    /// The next place in the order of reads.
+    pub(super) async fn draw_ticket(&self) -> Result<Option<i64>, StoreError> {
+        self.draw(sql(DRAW_TICKET).push(DRAWN)).await
+    }
+
+    /// The same for whoever the mirror knows and no look is planned at.
+    pub(super) async fn draw_ticket_at_rest(
+        &self,
+        connection: ConnectionId,
+        user: ObjectId,
+    ) -> Result<Option<i64>, StoreError> {
+        let known = sql(DRAW_TICKET).push(IF_KNOWN).value(connection).push(" AND user_id = ").value(user);
+        let at_rest = known.push(IF_AT_REST).value(connection).push(" AND object_id = ").value(user).push(")");
+        self.draw(at_rest.push(DRAWN)).await
+    }
+
     /// Committed when this returns; `None`: the statement found nothing to do.
-    pub(super) async fn draw_ticket(&self, draw: Sql) -> Result<Option<i64>, StoreError> {
+    async fn draw(&self, draw: Sql) -> Result<Option<i64>, StoreError> {
         let _turn = self.take_turn(DRAWING).await?;
         let row = draw.for_sqlite().fetch_optional(&self.unsynced).await;
         let row = row.map_err(|source| StoreError::database(DRAWING, source))?;

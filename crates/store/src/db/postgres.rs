@@ -3,9 +3,10 @@
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use lockstep_core::{ConnectionId, ObjectId};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow, PgTransactionManager};
-use sqlx::{AssertSqlSafe, Connection, Postgres, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Connection, Postgres, Row as _, SqlSafeStr as _};
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::clock::Clock;
@@ -141,6 +142,23 @@ async fn read_clock(pool: &PgPool, clock: &Clock) -> Result<(), sqlx::Error> {
 /// The next value of the sequence (`CACHE 1`): a draw is not undone by a rollback and outlives a crash.
 pub(super) async fn draw_ticket(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT nextval('ticket_order')").fetch_one(pool).await
+}
+
+/// The same for whoever the mirror knows and no look is planned at. One message is one transaction, committed when this
+/// returns, scope and all: rolled back, a draw may be given again after a crash. Ids need no quoting.
+pub(super) async fn draw_ticket_at_rest(
+    pool: &PgPool,
+    connection: ConnectionId,
+    user: ObjectId,
+) -> Result<Option<i64>, sqlx::Error> {
+    let scope = Scope::of(connection).set_local();
+    let draw = format!(
+        "{scope}; SELECT nextval('ticket_order') AS value
+            WHERE EXISTS (SELECT 1 FROM directory_user WHERE connection_id = '{connection}' AND user_id = '{user}')
+            AND NOT EXISTS (SELECT 1 FROM due WHERE connection_id = '{connection}' AND object_id = '{user}')"
+    );
+    let rows = sqlx::raw_sql(AssertSqlSafe(draw)).fetch_all(pool).await?;
+    rows.first().map(|row| row.try_get("value")).transpose()
 }
 
 /// A query outside any transaction; one with a scope has a short one of its own.
