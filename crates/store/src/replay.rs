@@ -31,6 +31,13 @@ const NAMED: &str = "SELECT event_id, object_id FROM event_object WHERE event_id
 const UNDER_WAY: &str = "SELECT id, replay_of FROM event WHERE coalesce(status, '') IN ('in_work', 'waiting', 'held')
     AND replay_of IN ";
 const KNOWN_CONNECTION: &str = "SELECT id FROM connection WHERE id = $1";
+const CHAIN: &str =
+    "WITH RECURSIVE replayed (id) AS (SELECT replay_of FROM event WHERE replay_of IS NOT NULL AND id IN ";
+const CHAIN_GOES_ON: &str = " UNION SELECT e.replay_of FROM event e JOIN replayed r ON e.id = r.id
+    WHERE e.replay_of IS NOT NULL) SELECT id FROM replayed ORDER BY id";
+// By their ids alone: in one statement with the chain PostgreSQL would walk everything that has failed (T14).
+const SUPERSEDE: &str =
+    "UPDATE event SET status = 'superseded' WHERE coalesce(status, '') IN ('failed', 'parked') AND id IN ";
 // Of a chain of replays only the last one: it stands for the others.
 pub(crate) const FAILED: &str =
     "SELECT e.id FROM event e JOIN connection c ON c.id = e.connection_id WHERE e.status = 'failed'
@@ -293,14 +300,12 @@ impl Tx {
     /// A replay was applied: what it replayed, and what that replayed, is answered by it. Their reasons stay.
     pub(crate) async fn supersede_replayed(&mut self, applied: &[EventId]) -> Result<(), StoreError> {
         for chunk in applied.chunks(IDS_PER_STATEMENT) {
-            let chain = sql(
-                "WITH RECURSIVE replayed (id) AS (SELECT replay_of FROM event WHERE replay_of IS NOT NULL AND id IN ",
-            );
-            let chain = chain.list(chunk.iter().copied()).push(
-                " UNION SELECT e.replay_of FROM event e JOIN replayed r ON e.id = r.id WHERE e.replay_of IS NOT NULL)
-                UPDATE event SET status = 'superseded' WHERE status IN ('failed', 'parked') AND id IN (SELECT id FROM replayed)",
-            );
-            self.run(chain).await?;
+            let chain = sql(CHAIN).list(chunk.iter().copied()).push(CHAIN_GOES_ON);
+            let replayed = self.all(chain).await?;
+            let replayed: Vec<Uuid> = replayed.iter().map(|row| row.get("id")).collect::<Result<_, _>>()?;
+            for chunk in replayed.chunks(IDS_PER_STATEMENT) {
+                self.run(sql(SUPERSEDE).list(chunk.iter().copied())).await?;
+            }
         }
         Ok(())
     }
