@@ -20,6 +20,8 @@ use crate::{fetch, upsert};
 pub(super) const SETTLE_LATER: &str = "settle = \"1h\"";
 /// Looking counts all events: seldom enough to cost the worker next to nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Of the time, at most one part in so many.
+const LOOKS_TAKE_ONE_IN: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(3_600);
 const TITLE: &str = "Overtaken";
 const IN_TURN: &str = "consume, fetch and upsert in turn";
@@ -87,11 +89,12 @@ pub(super) async fn apply_rate(
     let began = Instant::now();
     let applied = before.applied + before.superseded + users.len() as u64;
     loop {
+        let looked = Instant::now();
         let now = lockstep.ledger().await?;
         if now.applied + now.superseded >= applied {
             break;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(LOOK_EVERY.max(looked.elapsed() * LOOKS_TAKE_ONE_IN)).await;
         wait(began, "the end of the hints", PATIENCE).await?;
     }
     let seconds = began.elapsed().as_secs_f64();
