@@ -45,6 +45,8 @@ pub struct Due {
     pub attempts: u32,
     /// Since when it is due.
     pub due_at: Timestamp,
+    /// Somebody waits for it: a notification told of it, or a person asked. What is not urgent is background.
+    pub urgent: bool,
 }
 
 /// What a due object is.
@@ -218,5 +220,6 @@ pub(crate) fn due_from(row: &Row) -> Result<Due, StoreError> {
         version: row.get("version")?,
         attempts: row.small("attempts")?,
         due_at: row.at("due_at")?,
+        urgent: row.get("urgent")?,
     })
 }

@@ -55,6 +55,7 @@ pub use connection::{Connection, ConnectionState, NewConnection};
 pub use db::{Schema, Store, StoreConfig, Tx, migrate};
 pub use delta::rows::{DeltaGroup, DeltaMember, DeltaUser, TakenRows};
 pub use delta::{DeltaProgress, DeltaRound, DeltaState, TakenLink};
+pub use due::claim::Room;
 pub use due::mark::MarkDue;
 pub use due::settle::{NextLook, SettledDue};
 pub use due::{Due, DueClaim, DueKind, DueReason};

@@ -157,6 +157,7 @@ mod tests {
             version: 7,
             attempts: 1,
             due_at: Timestamp::from_micros(0),
+            urgent: true,
         };
         let ahead = Ahead::default();
         let answer = tokio::spawn(async { Err(WorkerError::Stopping) });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lockstep_core::spans::{TARGET, id_list};
 use lockstep_core::{ConnectionId, ErrorClass, Timestamp};
-use lockstep_store::Due;
+use lockstep_store::{Due, Room};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::field::Empty;
@@ -105,12 +105,18 @@ impl Runner {
     async fn start_what_is_due(&mut self) -> Result<bool, WorkerError> {
         let in_hand: usize = self.in_hand.values().map(|batch| batch.dues.len()).sum();
         let claim = self.ctx.config.objects_at_a_time;
-        let room = (BATCHES_IN_HAND * claim).saturating_sub(in_hand).min(claim);
-        if room == 0 || self.ctx.places.available_permits() == 0 {
+        let free = |places: usize| places.saturating_sub(in_hand);
+        let places = free(BATCHES_IN_HAND * claim).min(claim);
+        // Whoever is looked at one by one has no batch to stand beside.
+        let beside = if claim > FEW { FEW } else { 0 };
+        let urgent_beside = free(BATCHES_IN_HAND * claim + beside).min(beside);
+        if places.max(urgent_beside) == 0 || self.ctx.places.available_permits() == 0 {
             return Ok(false);
         }
-        let dues = self.ctx.store.claim_due_beside(self.ctx.id, room, &self.gathering()).await?;
-        assert!(dues.len() <= room, "claimed {} with room for {room}", dues.len());
+        let (urgent_at_work, at_work) = (self.gathering(|due| due.urgent), self.gathering(|_| true));
+        let room = Room { places, urgent_beside, urgent_at_work: &urgent_at_work, at_work: &at_work };
+        let dues = self.ctx.store.claim_due_beside(self.ctx.id, &room).await?;
+        assert!(dues.len() <= places.max(urgent_beside), "claimed {} for {room:?}", dues.len());
         let any = !dues.is_empty();
         for (connection, batch) in batches(dues) {
             tracing::trace!(target: "lockstep::point", "due.claimed");
@@ -119,10 +125,12 @@ impl Runner {
         Ok(any)
     }
 
-    /// The connections whose hints gather: a few people are read one by one and keep nobody waiting.
-    fn gathering(&self) -> Vec<ConnectionId> {
+    /// The connections of which such work is in hand, behind which more of it gathers: a few people are read one by one and
+    /// keep nobody waiting.
+    fn gathering(&self, such: impl Fn(&Due) -> bool) -> Vec<ConnectionId> {
         let keeps = |batch: &&InHand| batch.dues.len() > FEW && batch.since.elapsed() < GATHER_FOR;
-        self.in_hand.values().filter(keeps).filter_map(|batch| batch.dues.first()).map(|due| due.connection).collect()
+        let first = self.in_hand.values().filter(keeps).filter_map(|batch| batch.dues.first());
+        first.filter(|due| such(due)).map(|due| due.connection).collect()
     }
 
     fn spawn(&mut self, connection: ConnectionId, dues: Vec<Due>) {
@@ -184,18 +192,19 @@ impl Runner {
     }
 }
 
-/// By connection; whatever was tried before without an end runs alone, so that it can spoil nobody else's work (FA-24).
+/// By connection, and apart what is urgent: it does not wait for the rest (T14). Whatever was tried before without an end runs
+/// alone, so that it can spoil nobody else's work (FA-24).
 fn batches(dues: Vec<Due>) -> Vec<(ConnectionId, Vec<Due>)> {
-    let mut shared: BTreeMap<ConnectionId, Vec<Due>> = BTreeMap::new();
+    let mut shared: BTreeMap<(ConnectionId, bool), Vec<Due>> = BTreeMap::new();
     let mut alone = Vec::new();
     for due in dues {
         if due.attempts > 1 {
             alone.push((due.connection, vec![due]));
         } else {
-            shared.entry(due.connection).or_default().push(due);
+            shared.entry((due.connection, due.urgent)).or_default().push(due);
         }
     }
-    shared.into_iter().chain(alone).collect()
+    shared.into_iter().map(|((connection, _), dues)| (connection, dues)).chain(alone).collect()
 }
 
 async fn batch(ctx: Context, connection: ConnectionId, dues: Vec<Due>) -> Result<(), WorkerError> {

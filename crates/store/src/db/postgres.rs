@@ -34,6 +34,9 @@ const BOUND_BY_POLICIES: &str =
     "SELECT NOT (r.rolsuper OR r.rolbypassrls OR pg_has_role(current_user, c.relowner, 'MEMBER'))
     FROM pg_roles r, pg_class c WHERE r.rolname = current_user AND c.oid = 'record'::regclass";
 const ENTER: &str = "SELECT set_config('lockstep.connection', $1, true), set_config('lockstep.realm', $2, true)";
+const DRAW_IF_KNOWN: &str = "SELECT nextval('ticket_order') AS value
+    WHERE EXISTS (SELECT 1 FROM directory_user WHERE connection_id = ";
+const IF_AT_REST: &str = ") AND NOT EXISTS (SELECT 1 FROM due WHERE connection_id = ";
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /// Connects, and makes sure that the schema is there and the role is bound by row-level security.
@@ -144,21 +147,17 @@ pub(super) async fn draw_ticket(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT nextval('ticket_order')").fetch_one(pool).await
 }
 
-/// The same for whoever the mirror knows and no look is planned at. One message is one transaction, committed when this
-/// returns, scope and all: rolled back, a draw may be given again after a crash. Ids need no quoting.
+/// The same for whoever the mirror knows and no look is planned at. It is rolled back, and not on the disk when this returns:
+/// the commit of the hint, without which nobody uses the ticket, brings it there.
 pub(super) async fn draw_ticket_at_rest(
     pool: &PgPool,
     connection: ConnectionId,
     user: ObjectId,
 ) -> Result<Option<i64>, sqlx::Error> {
-    let scope = Scope::of(connection).set_local();
-    let draw = format!(
-        "{scope}; SELECT nextval('ticket_order') AS value
-            WHERE EXISTS (SELECT 1 FROM directory_user WHERE connection_id = '{connection}' AND user_id = '{user}')
-            AND NOT EXISTS (SELECT 1 FROM due WHERE connection_id = '{connection}' AND object_id = '{user}')"
-    );
-    let rows = sqlx::raw_sql(AssertSqlSafe(draw)).fetch_all(pool).await?;
-    rows.first().map(|row| row.try_get("value")).transpose()
+    let known = sql(DRAW_IF_KNOWN).value(connection).push(" AND user_id = ").value(user);
+    let at_rest = known.push(IF_AT_REST).value(connection).push(" AND object_id = ").value(user).push(")");
+    let row = PgTx::begin(pool).one(at_rest).await?;
+    row.map(|row| row.try_get("value")).transpose()
 }
 
 /// A query outside any transaction; one with a scope has a short one of its own.

@@ -57,6 +57,27 @@ enum Rank {
     Suspect = 2,
 }
 
+/// What a worker can take on beside what it has in hand. What gathers is taken once it fills all places, so that a burst costs
+/// few requests (T5); suspects never wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Room<'a> {
+    /// For objects of any rank.
+    pub places: usize,
+    /// For so many urgent ones there is room even where there is none for others: a backlog keeps nobody waiting (T14).
+    pub urgent_beside: usize,
+    /// Urgent work of these connections is in hand: more of it gathers.
+    pub urgent_at_work: &'a [ConnectionId],
+    /// Any work of these connections is in hand: background work of theirs gathers.
+    pub at_work: &'a [ConnectionId],
+}
+
+/// Fewer rows than `until` of these connections are left for later.
+#[derive(Clone, Copy, Default)]
+struct Gather<'a> {
+    behind: &'a [ConnectionId],
+    until: usize,
+}
+
 impl Store {
     /// Takes at most `limit` due objects for this worker. Urgent ones first, of these the suspects (FA-11), yet a tenth
     /// of the places goes to the rest. The attempt is counted here, before the work: work that kills its worker is counted too (FA-24).
@@ -64,36 +85,36 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn claim_due(&self, worker: Uuid, limit: usize) -> Result<Vec<Due>, StoreError> {
-        self.claim_due_beside(worker, limit, &[]).await
+        self.claim_due_beside(worker, &Room { places: limit, ..Room::default() }).await
     }
 
-    /// The same for a worker that has work of these connections in hand: of theirs it takes only suspects and what fills
-    /// all of `limit`. The rest gathers until then, so that a burst costs few requests (T5).
+    /// The same for a worker that has work in hand.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn claim_due_beside(
-        &self,
-        worker: Uuid,
-        limit: usize,
-        at_work: &[ConnectionId],
-    ) -> Result<Vec<Due>, StoreError> {
-        if limit == 0 {
+    pub async fn claim_due_beside(&self, worker: Uuid, room: &Room<'_>) -> Result<Vec<Due>, StoreError> {
+        let Room { places, urgent_beside, urgent_at_work, at_work } = *room;
+        let most = places.max(urgent_beside);
+        if most == 0 {
             return Ok(Vec::new());
         }
         let mut tx = self.begin_unsynced("claim_due").await?;
         let waiting = tx.connections_with_work(worker).await?;
-        let mut urgent = tx.claimable(&waiting, Rank::Suspect, limit, &[]).await?;
-        urgent.append(&mut tx.claimable(&waiting, Rank::Urgent, limit - urgent.len(), at_work).await?);
-        let mut background = tx.claimable(&waiting, Rank::Background, limit, at_work).await?;
+        let mut urgent = tx.claimable(&waiting, Rank::Suspect, most, Gather::default()).await?;
+        let left = most - urgent.len();
+        // What there is no place for fills no batch.
+        let gather = Gather { behind: urgent_at_work, until: if places > 0 { left } else { usize::MAX } };
+        urgent.append(&mut tx.claimable(&waiting, Rank::Urgent, left, gather).await?);
+        let gather = Gather { behind: at_work, until: places };
+        let mut background = tx.claimable(&waiting, Rank::Background, places, gather).await?;
         if urgent.is_empty() && background.is_empty() {
             // Ended here rather than rolled back behind us: the next writer may use another connection.
             tx.commit().await?;
             return Ok(Vec::new());
         }
-        let kept = self.background_places(limit).min(background.len());
-        urgent.truncate(limit - kept);
-        background.truncate(limit - urgent.len());
+        let kept = self.background_places(places).min(background.len());
+        urgent.truncate((places - kept).max(urgent_beside));
+        background.truncate(places.saturating_sub(urgent.len()));
         urgent.append(&mut background);
         tx.lease(worker, &mut urgent).await?;
         tx.commit().await?;
@@ -204,7 +225,7 @@ impl Tx {
         waiting: &[(i64, ConnectionId)],
         rank: Rank,
         limit: usize,
-        at_work: &[ConnectionId],
+        gather: Gather<'_>,
     ) -> Result<Vec<Due>, StoreError> {
         let mut dues = Vec::new();
         if limit == 0 {
@@ -213,7 +234,7 @@ impl Tx {
         let now = self.now();
         for (_, connection) in waiting.iter().filter(|(of, _)| *of == rank as i64) {
             let rows = self.all(free_rows(*connection, rank, now, limit)).await?;
-            if rows.len() < limit && at_work.contains(connection) {
+            if rows.len() < gather.until && gather.behind.contains(connection) {
                 continue;
             }
             dues.extend(rows.iter().map(due_from).collect::<Result<Vec<_>, _>>()?);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockstep_core::timing::Timing;
-use lockstep_store::{ConnectionState, DueClaim, DueKind, DueReason, MarkDue, NextLook, Trouble};
+use lockstep_store::{ConnectionState, DueClaim, DueKind, DueReason, MarkDue, NextLook, Room, Trouble};
 use uuid::Uuid;
 
 use crate::world::{World, mail, rule, user};
@@ -293,7 +293,8 @@ async fn t5_beside_work_in_hand_only_a_full_batch_or_a_suspect_is_taken() {
     }
     let (worker, at_work) = (Uuid::new_v4(), [world.connection.id]);
     let claim = async |limit| {
-        let claimed = world.store.claim_due_beside(worker, limit, &at_work).await.unwrap();
+        let room = Room { places: limit, urgent_at_work: &at_work, at_work: &at_work, ..Room::default() };
+        let claimed = world.store.claim_due_beside(worker, &room).await.unwrap();
         world.store.release(worker, &claimed).await.unwrap();
         claimed.iter().map(|due| due.object).collect::<Vec<_>>()
     };
@@ -311,4 +312,30 @@ async fn t5_beside_work_in_hand_only_a_full_batch_or_a_suspect_is_taken() {
     tx.mark_due(other.id, &[mark(4, world.now(), true)]).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(claim(5).await, [3, 4].map(user), "another connection has nothing in hand");
+}
+
+/// T14: behind a backlog, and where there is no place for any of it, a lone hint waits for nothing but other hints.
+#[tokio::test]
+async fn t14_what_is_urgent_does_not_wait_behind_a_backlog() {
+    let world = World::new().await;
+    let read = world.read(1, &mail(1), true, &[world.staff]).await;
+    world.sync(&[read]).await.unwrap();
+    let backlog: Vec<MarkDue> = (2..40).map(|n| mark(n, world.now(), false)).collect();
+    let mut tx = world.store.begin("mark").await.unwrap();
+    tx.mark_due(world.connection.id, &backlog).await.unwrap();
+    tx.commit().await.unwrap();
+    world.store.take_hints(&[world.about(1)]).await.unwrap();
+    world.wait(SECOND);
+    let (worker, at_work) = (Uuid::new_v4(), [world.connection.id]);
+    let claim = async |room: Room<'_>| {
+        let claimed = world.store.claim_due_beside(worker, &room).await.unwrap();
+        world.store.release(worker, &claimed).await.unwrap();
+        claimed.iter().map(|due| (due.object, due.urgent)).collect::<Vec<_>>()
+    };
+    let backlog_in_hand = Room { at_work: &at_work, ..Room::default() };
+    assert_eq!(claim(Room { urgent_beside: 8, ..backlog_in_hand }).await, [(user(1), true)]);
+    assert_eq!(claim(Room { places: 10, urgent_beside: 8, ..backlog_in_hand }).await[0], (user(1), true));
+    assert_eq!(claim(Room { places: 10, ..backlog_in_hand }).await.len(), 10, "the backlog fills a batch");
+    let hints_in_hand = Room { urgent_at_work: &at_work, ..backlog_in_hand };
+    assert_eq!(claim(Room { urgent_beside: 8, ..hints_in_hand }).await, []);
 }

@@ -3,7 +3,6 @@
 use lockstep_store::EventOutcome;
 use uuid::Uuid;
 
-use crate::store_place::on_postgres;
 use crate::world::{World, mail, user};
 
 async fn knowing(people: u128) -> World {
@@ -54,23 +53,6 @@ async fn a_read_that_began_when_the_hint_was_there_settles_it() {
     assert_eq!(statuses(&world).await, "applied in_work");
     let stranger = world.store.draw_ticket_at_rest(world.connection.id, user(9)).await.unwrap();
     assert_eq!(stranger, None, "about strangers nothing is asked");
-}
-
-/// G-08: PostgreSQL writes down every 32nd number of a sequence, and nothing of a transaction that was not committed: a crash
-/// would give the number of a read that is under way once more.
-#[tokio::test]
-async fn a_ticket_of_a_read_that_begins_early_outlives_a_crash() {
-    const WRITTEN: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint";
-    const ON_DISK: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
-    if !on_postgres() {
-        return;
-    }
-    let world = knowing(1).await;
-    let written = world.number(WRITTEN).await;
-    for _ in 0..40 {
-        world.store.draw_ticket_at_rest(world.connection.id, user(0)).await.unwrap().expect("nothing is planned");
-    }
-    assert!(world.number(ON_DISK).await > written);
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use lockstep_core::ObjectId;
 use lockstep_core::hint::{Claim, Subject};
 use lockstep_core::record::{Reason, Status};
 use lockstep_simulator::{Fault, Twist};
-use lockstep_store::ConnectionState;
 use lockstep_store::view::event::EventStatus;
+use lockstep_store::{ConnectionState, DueKind, DueReason, MarkDue};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -258,4 +258,34 @@ async fn one_slow_answer_holds_nobody_up() {
     eventually("the slow one is lost", async || world.ledger().await.applied == 5).await;
     assert_eq!(world.status(people[0]).await, Some(Status::Active));
     world.rest().await;
+}
+
+/// T14: what was put off, or replayed, by the thousand is in hand and hangs; whoever a hint names meanwhile is looked at.
+#[tokio::test]
+async fn t14_a_backlog_that_hangs_keeps_no_hint_waiting() {
+    const IN_HAND: u64 = 600;
+    const HANGS: Duration = Duration::from_secs(20);
+    let (mut world, people) = staff_of(801).await;
+    let Some((gone, others)) = people.split_first() else { panic!("there are people") };
+    let look = |user: &Uuid| MarkDue {
+        object: ObjectId(*user),
+        kind: DueKind::User,
+        at: world.store.now(),
+        urgent: false,
+        read_profile: true,
+        read_membership: false,
+        reason: DueReason::Replay,
+    };
+    let mut tx = world.store.begin("a backlog").await.unwrap();
+    tx.mark_due(world.connection.id, &others.iter().map(look).collect::<Vec<_>>()).await.unwrap();
+    tx.commit().await.unwrap();
+    let delay_ms = Some(HANGS.as_millis() as u64);
+    world.sim.set_fault(Fault { delay_ms, ..Fault::on("POST /$batch") });
+    let began = Instant::now();
+    world.work();
+    eventually("two batches are in hand", async || world.store.work_in_hand().await.unwrap() == IN_HAND).await;
+    world.tenant.patch_user(*gone, json!({ "accountEnabled": false })).unwrap();
+    tell(&world, &[*gone]).await;
+    eventually("one person is out", async || world.status(*gone).await == Some(Status::Inactive)).await;
+    assert!(began.elapsed() < HANGS, "they waited for the others");
 }
