@@ -1,12 +1,12 @@
 //! The ids of deleted people (D2): a deleted person keeps their groups and shows them to nobody, and neither deletion
 //! nor restore raises a group event. Only whoever is known as deleted is recognised when they come back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_core::mirror::{PersonRead, ProfileFound, ProfileRead, Source};
+use lockstep_core::mirror::{PersonRead, ProfileFacet, ProfileFound, ProfileRead, Source};
 use lockstep_core::{ObjectId, Ticket, Timestamp};
 use lockstep_graph::GraphClient;
-use lockstep_store::{People, StoreError, Trigger};
+use lockstep_store::{MirroredPerson, People, StoreError, Trigger};
 use tracing::warn;
 
 use crate::basis::Basis;
@@ -30,7 +30,7 @@ pub(crate) async fn note(ctx: &Context, client: &GraphClient, basis: &Basis) -> 
         let place = stamp(&ctx.store).await?;
         let listed = client.list_deleted_users(page.as_ref()).await?;
         for _ in 0..RUNS {
-            match note_page(ctx, client, basis, &listed.ids, place).await {
+            match note_strangers(ctx, client, basis, &listed.ids, place).await {
                 Err(WorkerError::Store(StoreError::Conflict { .. })) => {}
                 ended => {
                     ended?;
@@ -47,29 +47,43 @@ pub(crate) async fn note(ctx: &Context, client: &GraphClient, basis: &Basis) -> 
     Ok(())
 }
 
-async fn note_page(
+/// Takes those of these deleted people that nobody knows into the mirror, as deleted. Gives everybody for whom nothing has
+/// to be read: them, and whoever is there as deleted and nothing more.
+pub(crate) async fn note_strangers(
     ctx: &Context,
     client: &GraphClient,
     basis: &Basis,
-    ids: &[ObjectId],
-    (ticket, read_at): (Ticket, Timestamp),
-) -> Result<(), WorkerError> {
-    let known = ctx.store.load_people(&basis.connection, People::Ids(ids)).await?;
-    let known: BTreeSet<ObjectId> = known.into_iter().map(|person| person.user.id).collect();
-    let look = |user: ObjectId| {
-        let found = ProfileFound::Missing { in_deleted_items: true };
-        let profile = Some(ProfileRead { ticket, read_at, source: Source::ById, found });
-        Look { read: PersonRead { user, profile, membership: None }, ticket, read_at }
-    };
-    let looks: Vec<Look> = ids.iter().copied().filter(|id| !known.contains(id)).map(look).collect();
-    if looks.is_empty() {
-        return Ok(());
+    deleted: &[ObjectId],
+    place: (Ticket, Timestamp),
+) -> Result<BTreeSet<ObjectId>, WorkerError> {
+    if deleted.is_empty() {
+        return Ok(BTreeSet::new());
     }
-    let occasion = Occasion::of(Trigger::Sync);
-    let settled = settle_people(&ctx.store, client, basis, &looks, occasion).await?;
-    if settled.outcomes.iter().any(|outcome| outcome.person.record.is_some()) {
-        let why = "somebody became known meanwhile, who is read by id like everybody else";
-        return Err(StoreError::Conflict { operation: "deleted_people", why }.into());
+    let people = ctx.store.foresee_people(&basis.connection, People::Ids(deleted), &BTreeMap::new()).await?;
+    let strangers = people.iter().filter(|person| is_unknown(person) || is_deleted_and_no_more(person));
+    let looks: Vec<Look> =
+        people.iter().filter(|person| is_unknown(person)).map(|person| shown_deleted(person.user.id, place)).collect();
+    if !looks.is_empty() {
+        let settled = settle_people(&ctx.store, client, basis, &looks, Occasion::of(Trigger::Sync)).await?;
+        if settled.outcomes.iter().any(|outcome| outcome.person.record.is_some()) {
+            let why = "somebody became known meanwhile, who is read by id like everybody else";
+            return Err(StoreError::Conflict { operation: "deleted_people", why }.into());
+        }
+        settled.tx.commit().await?;
     }
-    Ok(settled.tx.commit().await?)
+    Ok(strangers.map(|person| person.user.id).collect())
+}
+
+fn is_unknown(person: &MirroredPerson) -> bool {
+    person.record.is_none() && person.user.profile == ProfileFacet::Unknown && !person.user.membership.is_known()
+}
+
+fn is_deleted_and_no_more(person: &MirroredPerson) -> bool {
+    person.record.is_none() && matches!(person.user.profile, ProfileFacet::Missing { in_deleted_items: true, .. })
+}
+
+fn shown_deleted(user: ObjectId, (ticket, read_at): (Ticket, Timestamp)) -> Look {
+    let found = ProfileFound::Missing { in_deleted_items: true };
+    let profile = Some(ProfileRead { ticket, read_at, source: Source::ById, found });
+    Look { read: PersonRead { user, profile, membership: None }, ticket, read_at }
 }

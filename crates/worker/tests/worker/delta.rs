@@ -81,6 +81,33 @@ async fn t_missed_every_change_arrives_without_any_notification() {
     world.rest().await;
 }
 
+/// D2: whoever was deleted as a stranger is remembered, at the cost of no read, and let in when they are restored into a
+/// group that is mapped by then, whether that is notified or not.
+#[tokio::test]
+async fn d2_whoever_was_deleted_as_a_stranger_is_recognised_when_restored() {
+    let (mut world, staff, _) = quiet_staff(1).await;
+    let office = world.group("Office");
+    let [ada, grace] = ["Ada", "Grace"].map(|name| world.hire(name, &[office]));
+    for user in [ada, grace] {
+        world.tenant.delete_user(user, false).unwrap();
+    }
+    world.sim.reset_counters();
+    within_t_missed(&world).await;
+    assert_eq!(world.requests("GET /users/{id}"), 0, "a stranger's deletion is not looked at");
+
+    world.apply(vec![employees(staff), rule(office, 5, Kind::Employee, "office")]).await;
+    within_t_missed(&world).await;
+    assert_eq!(world.status(ada).await, None);
+    for user in [ada, grace] {
+        world.tenant.restore_user(user).unwrap();
+    }
+    world.told(ada).await;
+    assert_eq!(world.status(ada).await, Some(Status::Active));
+    within_t_missed(&world).await;
+    assert_eq!(world.status(grace).await, Some(Status::Active));
+    world.rest().await;
+}
+
 /// G-12: stopped between two pages the old link stays, and the round goes on at the page where it was.
 #[tokio::test]
 async fn g12_stopped_between_pages_a_round_loses_nothing() {

@@ -8,7 +8,7 @@ use lockstep_core::profile::Profile;
 use lockstep_core::{ConnectionId, ObjectId, Ticket, Timestamp};
 use lockstep_graph::{
     DELTA_ACCESS, DELTA_GROUPS, DELTA_PROFILE, DeltaNext, DeltaPage, GraphClient, GraphError, GroupRow, MemberChange,
-    ObjectKind, PageLink, UserRow,
+    ObjectKind, PageLink, Removed, UserRow,
 };
 use lockstep_store::{
     DeltaGroup, DeltaMember, DeltaRound, DeltaUser, DueKind, DueReason, People, TakenRows, Trigger, Tx,
@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::error::WorkerError;
 use crate::jobs::compare_group::mark;
 use crate::jobs::decide_listed::waiting;
+use crate::jobs::deleted_people::note_strangers;
 use crate::settle_people::{Look, Occasion, Settled, settle_people};
 
 /// Rows of a round of which each is read by id; beyond that a row of the wide round serves as a snapshot (T5).
@@ -86,17 +87,32 @@ pub(super) async fn take(
     place: (Ticket, Timestamp),
 ) -> Result<(Tx, TakenRows), WorkerError> {
     let connection = basis.connection.id;
-    match rows {
-        Rows::Access(users) => hint_users(ctx, connection, &users, true).await,
-        Rows::Profile(users) if told < READ_BY_ID => hint_users(ctx, connection, &users, false).await,
-        Rows::Profile(users) => refresh_users(ctx, client, basis, users, place).await,
+    let (users, urgent) = match rows {
+        Rows::Access(users) => (users, true),
+        Rows::Profile(users) => (users, false),
         Rows::Groups(groups) => {
             let groups: Vec<DeltaGroup> = groups.iter().filter_map(group).collect();
             let mut tx = ctx.store.begin("delta").await?;
             let taken = tx.take_delta_groups(connection, &groups).await?;
-            Ok((tx, taken))
+            return Ok((tx, taken));
         }
-    }
+    };
+    let strangers = note_strangers(ctx, client, basis, &deleted(&users), place).await?;
+    let users: Vec<UserRow> = users.into_iter().filter(|row| !strangers.contains(&row.id)).collect();
+    let (tx, mut taken) = if urgent || told < READ_BY_ID {
+        hint_users(ctx, connection, &users, urgent).await?
+    } else {
+        refresh_users(ctx, client, basis, users, place).await?
+    };
+    taken.out_of_scope += strangers.len() as u64;
+    Ok((tx, taken))
+}
+
+/// Whom the page shows as restorable last: deleted for good nobody comes back.
+fn deleted(users: &[UserRow]) -> Vec<ObjectId> {
+    let last: BTreeMap<ObjectId, Option<Removed>> = users.iter().map(|row| (row.id, row.removed)).collect();
+    let restorable = |removed: &Option<Removed>| removed.is_some_and(|reason| reason != Removed::Deleted);
+    last.into_iter().filter(|(_, removed)| restorable(removed)).map(|(id, _)| id).collect()
 }
 
 async fn hint_users(
