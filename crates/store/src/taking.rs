@@ -111,7 +111,9 @@ impl Taking {
                 Subject::Group { id, .. } if !scope.has_group(message.connection, *id) => {
                     self.ignore(&from, "group", *id, DueKind::Group);
                 }
-                Subject::Group { id, claim, members, truncated } if *truncated || members.is_empty() => {
+                Subject::Group { id, claim, members, truncated }
+                    if *truncated || members.is_empty() || scope.has_deleted_group(message.connection, *id) =>
+                {
                     self.take_listing(&from, *id, *claim);
                 }
                 Subject::Group { id, members, .. } => self.take_members(&from, *id, members, scope),

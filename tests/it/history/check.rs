@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_core::record::{Kind, Reason, Status};
 use lockstep_core::{ObjectId, RecordId, Timestamp};
+use lockstep_store::People;
 use lockstep_store::view::event::EventFilter;
 use lockstep_store::view::record::RecordView;
 use lockstep_store::view::review::ReviewFilter;
@@ -148,6 +149,13 @@ pub async fn dossier(stage: &Stage, wrong: &str) -> String {
     ];
     let person = wrong.split_whitespace().find_map(|word| word.parse::<Uuid>().ok());
     let filter = EventFilter { object: person.map(ObjectId), limit: 50, ..EventFilter::default() };
+    if let Some(person) = person {
+        let truth = stage.chronicle.now().and_then(|(truth, _)| truth.get(&person));
+        lines.push(format!("in truth {truth:#?}"));
+        let ids = [ObjectId(person)];
+        let known = stage.world.store.load_people(&connection, People::Ids(&ids)).await.unwrap_or_default();
+        lines.push(format!("mirrored as {:#?}", known.first().map(|known| &known.user)));
+    }
     for event in stage.world.store.list_events(&filter).await.unwrap_or_default() {
         let at = |at: Timestamp| at.micros() as f64 / 1e6 % 1e6;
         lines.push(format!(

@@ -106,6 +106,7 @@ impl Stage {
         let world = World::start_standing(seed).await;
         let groups = ["Managers", "Staff", "Field Team", "Suspended"].map(|name| world.group(name)).to_vec();
         let portal = world.group("Portal");
+        let trail = vec![format!("Managers, Staff, Field Team, Suspended: {groups:?}, Portal: {portal}")];
         let brake = if play == Play::Everything { Brake::drawn(&mut chance) } else { Brake::off() };
         Self {
             world,
@@ -127,7 +128,7 @@ impl Stage {
             homes: BTreeMap::new(),
             checked_at: 0,
             books: Books::default(),
-            trail: Vec::new(),
+            trail,
         }
     }
 
@@ -321,6 +322,7 @@ impl Stage {
             user.user_type = "Guest".to_owned();
         }
         let id = self.world.tenant.create_user(user);
+        self.trail.push(format!("              {name} is {id}"));
         self.cards.insert(id, Card { mail, name, since });
         for group in groups {
             // A group may be deleted just now.

@@ -15,6 +15,7 @@ use crate::sql::{IDS_PER_STATEMENT, Sql, sql};
 pub(crate) struct Scope {
     users: HashSet<(ConnectionId, ObjectId)>,
     groups: HashSet<(ConnectionId, ObjectId)>,
+    deleted_groups: HashSet<(ConnectionId, ObjectId)>,
     seen_users: HashSet<(ConnectionId, ObjectId)>,
 }
 
@@ -24,7 +25,12 @@ impl Scope {
     }
 
     pub(crate) fn has_group(&self, connection: ConnectionId, id: ObjectId) -> bool {
-        self.groups.contains(&(connection, id))
+        self.groups.contains(&(connection, id)) || self.has_deleted_group(connection, id)
+    }
+
+    /// Whatever tells of its members tells that it was restored: nothing is known of it until it is read.
+    pub(crate) fn has_deleted_group(&self, connection: ConnectionId, id: ObjectId) -> bool {
+        self.deleted_groups.contains(&(connection, id))
     }
 
     /// A member may be a user, a group or a device; Graph is asked only when we cannot tell.
@@ -32,7 +38,7 @@ impl Scope {
         let key = (connection, id);
         if self.users.contains(&key) || self.seen_users.contains(&key) {
             DueKind::User
-        } else if self.groups.contains(&key) {
+        } else if self.has_group(connection, id) {
             DueKind::Group
         } else {
             DueKind::Unknown
@@ -79,6 +85,7 @@ impl Tx {
             match row.get::<String>("known_as")?.as_str() {
                 "user" => scope.users.insert(known),
                 "group" => scope.groups.insert(known),
+                "deleted_group" => scope.deleted_groups.insert(known),
                 _ => scope.seen_users.insert(known),
             };
         }
@@ -91,7 +98,8 @@ fn known_as(connection: ConnectionId, ids: &[ObjectId]) -> Sql {
     const USERS: &str = "SELECT user_id AS id, 'user' AS known_as FROM directory_user WHERE connection_id = ";
     // By the index of live records: without the status every record of the connection would be looked at.
     const LINKED: &str = " UNION SELECT entra_id, 'user' FROM record WHERE status <> 'archived' AND connection_id = ";
-    const GROUPS: &str = " UNION SELECT group_id, 'group' FROM directory_group WHERE connection_id = ";
+    const GROUPS: &str = " UNION SELECT group_id, CASE state WHEN 'deleted' THEN 'deleted_group' ELSE 'group' END
+        FROM directory_group WHERE connection_id = ";
     const SEEN: &str = " UNION SELECT object_id, 'seen' FROM seen WHERE object_kind = 'user' AND connection_id = ";
     let ids = || ids.iter().copied();
     let query = sql(USERS).value(connection).push(" AND user_id IN ").list(ids());

@@ -72,6 +72,16 @@ async fn a_group_without_members_has_its_listing_compared() {
     assert_eq!(due.iter().map(|due| (due.object, due.kind)).collect::<Vec<_>>(), [(world.staff, DueKind::Group)]);
 }
 
+/// M2: whoever comes into a group that was deleted tells that it is back.
+#[tokio::test]
+async fn members_of_a_group_known_as_deleted_have_its_listing_compared() {
+    let world = knowing(&[1]).await;
+    world.change("UPDATE directory_group SET state = 'deleted'").await;
+    world.store.take_hints(&[world.members(&[(1, false)])]).await.unwrap();
+    let due = world.store.claim_due(Uuid::new_v4(), 5).await.unwrap();
+    assert_eq!(due.iter().map(|due| (due.object, due.kind)).collect::<Vec<_>>(), [(world.staff, DueKind::Group)]);
+}
+
 #[tokio::test]
 async fn the_strongest_claim_stands() {
     let world = knowing(&[1]).await;

@@ -170,7 +170,8 @@ async fn compare(
 async fn settle(ctx: &Context, due: &Due, read: &ReadGroup) -> Result<(), WorkerError> {
     let ticket = read.group.group.ticket.min(read.first_ticket());
     let mut tx = ctx.store.begin("compare_group").await?;
-    let next = looks_again(ctx, due, due.claim == Some(DueClaim::Deleted));
+    // The relists settle it, unless what was read contradicts it.
+    let next = if due.claim == Some(DueClaim::Deleted) { looks_again(ctx, due, true) } else { None };
     tx.settle_due(due, next, read.group.group.read_at).await?;
     if read.in_scope && due.reason != DueReason::Settle {
         tx.owe_relists(due.connection, Some(due.object)).await?;
@@ -181,12 +182,10 @@ async fn settle(ctx: &Context, due: &Due, read: &ReadGroup) -> Result<(), Worker
     Ok(())
 }
 
-/// A hint about a group is settled by the relists, unless what was read contradicts it: then it is read again like a
-/// person's (FA-15).
+/// What a hint told of is read again like a person (FA-15).
 fn looks_again(ctx: &Context, due: &Due, contradicted: bool) -> Option<NextLook> {
-    let hinted_at = due.hinted_at.filter(|_| contradicted)?;
-    let at = settle::after_hint(hinted_at, true, ctx.store.now(), ctx.store.timing());
-    if at.is_none() {
+    let at = settle::after_hint(due.hinted_at?, contradicted, ctx.store.now(), ctx.store.timing());
+    if contradicted && at.is_none() {
         warn!(group.id = %due.object, connection.id = %due.connection, "Graph still contradicts what it notified about group {}", due.object);
         metrics::counter!("lockstep_hints_contradicted_total").increment(1);
     }
@@ -241,7 +240,7 @@ async fn gone(ctx: &Context, basis: &Basis, due: &Due, scope: &[MirroredGroup]) 
     let deleted = deleted_group(&ctx.store, due.object, scope).await?;
     let mut tx = ctx.store.begin("compare_group").await?;
     let people = mark_deleted(&mut tx, basis, &deleted, scope, ctx.store.now()).await?;
-    // A replica that lags does not know a new group yet.
+    // A replica that lags does not know a new group yet, nor that one was restored.
     let next = looks_again(ctx, due, due.claim == Some(DueClaim::Added));
     tx.settle_due(due, next, deleted.read_at).await?;
     tx.settle_events(basis.connection.id, &[(due.object, deleted.ticket, EventOutcome::applied())]).await?;

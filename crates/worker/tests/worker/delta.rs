@@ -108,6 +108,28 @@ async fn d2_whoever_was_deleted_as_a_stranger_is_recognised_when_restored() {
     world.rest().await;
 }
 
+/// M2: a group that was deleted and restored is followed like any other: whatever is nested in it afterwards counts.
+#[tokio::test]
+async fn m2_a_group_nested_in_a_restored_group_lets_its_people_in() {
+    let (mut world, staff, people) = quiet_staff(1).await;
+    let team = world.group("Team");
+    let ada = world.hire("Ada", &[team]);
+    world.tenant.delete_group(staff, false).unwrap();
+    within_t_missed(&world).await;
+    world.later(minutes(5)).await;
+    assert_eq!(world.active().await, 0);
+    world.tenant.restore_group(staff).unwrap();
+    within_t_missed(&world).await;
+    assert_eq!(world.active().await, people.len());
+    world.tenant.add_member(staff, team).unwrap();
+    within_t_missed(&world).await;
+    assert_eq!(world.status(ada).await, Some(Status::Active));
+    let grace = world.hire("Grace", &[team]);
+    within_t_missed(&world).await;
+    assert_eq!(world.status(grace).await, Some(Status::Active));
+    world.rest().await;
+}
+
 /// G-12: stopped between two pages the old link stays, and the round goes on at the page where it was.
 #[tokio::test]
 async fn g12_stopped_between_pages_a_round_loses_nothing() {

@@ -6,6 +6,7 @@ use lockstep_core::record::Status;
 use lockstep_simulator::{Fault, Twist};
 use lockstep_store::DeltaRound;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::world::{World, eventually, minutes, seconds};
 
@@ -29,6 +30,34 @@ async fn fa15_a_relist_finds_what_a_stale_listing_missed() {
     world.later(minutes(5)).await;
     assert_eq!(world.status(ada).await, Some(Status::Active));
     world.rest().await;
+}
+
+/// The replica that was asked about a restored group did not know yet that it is back.
+#[tokio::test]
+async fn fa15_a_restored_group_that_a_stale_replica_still_shows_as_deleted_is_read_again() {
+    let (mut world, staff) = World::with_staff().await;
+    let ada = world.hire("Ada", &[staff]);
+    world.sync().await;
+    world.tenant.delete_group(staff, false).unwrap();
+    notify_group(&world, staff).await;
+    world.later(minutes(1)).await;
+    assert_eq!(world.status(ada).await, Some(Status::Inactive));
+
+    world.tenant.restore_group(staff).unwrap();
+    world.sim.set_fault(Fault { lag_ms: Some(20_000), ..Fault::on("GET /groups/{id}") });
+    notify_group(&world, staff).await;
+    assert_eq!(world.status(ada).await, Some(Status::Inactive));
+    world.later(minutes(1)).await;
+    // The second read of `reenable_agree`.
+    world.later(seconds(31)).await;
+    assert_eq!(world.status(ada).await, Some(Status::Active));
+    world.rest().await;
+}
+
+async fn notify_group(world: &World, group: Uuid) {
+    let (id, claim) = (ObjectId(group), Claim::Changed);
+    world.publish(vec![Subject::Group { id, claim, members: vec![], truncated: false }]).await;
+    world.settled().await;
 }
 
 /// Relists follow a full listing at 5 and 15 min, and nothing follows them; a day later everybody is compared.
