@@ -6,7 +6,7 @@
 use lockstep_core::{ConnectionId, EventId, ObjectId};
 use uuid::Uuid;
 
-use super::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Row, Sql};
+use super::{Bind, IDS_PER_STATEMENT, ROWS_PER_STATEMENT, Row, Sql, sql};
 use crate::apply::write::decisions;
 use crate::db::StoreConfig;
 use crate::mirror::known::known_among;
@@ -38,6 +38,13 @@ pub(crate) async fn in_an_empty_store(query: Sql) -> Vec<Row> {
     .await
     .unwrap();
     store.all("asking an empty store", query).await.unwrap()
+}
+
+/// T4: a plan that depends on what is bound is made anew each time something is. `.cargo/config.toml` says so.
+#[tokio::test]
+async fn t4_plans_do_not_depend_on_what_is_bound() {
+    let options = in_an_empty_store(sql("PRAGMA compile_options")).await;
+    assert!(options.iter().any(|row| row.get::<String>("compile_options").unwrap() == "ENABLE_QPSG"));
 }
 
 /// T8: reading and deciding some people costs what these people cost, however many their connection has.
