@@ -5,6 +5,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::SqliteConnection;
@@ -12,6 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use uuid::Uuid;
 
 const KEPT_IN: &str = "store-url";
+const FILE: &str = "lockstep.db";
 const APPLICATION: &str = "lockstep_test";
 /// One at a time makes the role and the template.
 const LOCK: i64 = 0x10c_5743;
@@ -37,7 +39,7 @@ impl StorePlace {
     /// An empty place; a SQLite file lies in the folder.
     pub async fn new(folder: &Path) -> Self {
         if !on_postgres() {
-            return Self { url: format!("sqlite://{}", folder.join("lockstep.db").display()), database: None };
+            return Self { url: file_url(folder), database: None };
         }
         // On a thread of its own: rustc cannot prove that the migrator's future may move between threads.
         let made = std::thread::spawn(|| apart(Database::make()));
@@ -45,17 +47,20 @@ impl StorePlace {
         Self { url: url_of(&database.server, APPLICATION, &database.name), database: Some(database) }
     }
 
-    /// The same, remembered in the folder: whoever opens what lies there finds the store again with [`StorePlace::url_in`].
+    /// The same with all tables, remembered in the folder: whoever opens what lies there finds the store again with
+    /// [`StorePlace::url_in`].
     pub async fn kept_in(folder: &Path) -> Self {
         let place = Self::new(folder).await;
+        if place.database.is_none() {
+            std::fs::write(folder.join(FILE), migrated_file()).expect("the folder can be written");
+        }
         std::fs::write(folder.join(KEPT_IN), &place.url).expect("the folder can be written");
         place
     }
 
     /// The store of a folder.
     pub fn url_in(folder: &Path) -> String {
-        std::fs::read_to_string(folder.join(KEPT_IN))
-            .unwrap_or_else(|_| format!("sqlite://{}", folder.join("lockstep.db").display()))
+        std::fs::read_to_string(folder.join(KEPT_IN)).unwrap_or_else(|_| file_url(folder))
     }
 
     /// For `StoreConfig`.
@@ -157,6 +162,23 @@ async fn run(server: &PgConnectOptions, statement: String) {
     let mut connection = server.connect().await.expect("the server of the tests");
     sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a statement on the server");
     connection.close().await.expect("a connection that ends");
+}
+
+fn file_url(folder: &Path) -> String {
+    format!("sqlite://{}", folder.join(FILE).display())
+}
+
+/// The migrated file that each world's is a copy of; the migrations would be a tenth of a short history.
+fn migrated_file() -> &'static [u8] {
+    static MIGRATED: OnceLock<Vec<u8>> = OnceLock::new();
+    MIGRATED.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = file_url(folder.path());
+        // On a thread of its own, like the database.
+        let migrated = std::thread::spawn(move || apart(lockstep_store::migrate(&url, None)));
+        migrated.join().expect("a thread that ends").expect("the schema");
+        std::fs::read(folder.path().join(FILE)).expect("the file")
+    })
 }
 
 /// The migrated database that each test's is a copy of; made by the first test that needs it.
