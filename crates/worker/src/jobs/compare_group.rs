@@ -48,7 +48,7 @@ pub(crate) async fn run(ctx: &Context, basis: &Basis, client: &GraphClient, due:
             ctx.store.start_task(basis.connection.id, TaskKind::ListGroup, Some(group), ctx.store.now()).await?;
             let mut tx = ctx.store.begin("compare_group").await?;
             mirror_one(&mut tx, basis, &found).await?;
-            tx.settle_due(due, None, found.group.read_at).await?;
+            settle_group(&mut tx, ctx, due, &found).await?;
             Ok(tx.commit().await?)
         }
         Listed::NoGroup => gone(ctx, basis, due, &scope).await,
@@ -170,9 +170,7 @@ async fn compare(
 async fn settle(ctx: &Context, due: &Due, read: &ReadGroup) -> Result<(), WorkerError> {
     let ticket = read.group.group.ticket.min(read.first_ticket());
     let mut tx = ctx.store.begin("compare_group").await?;
-    // The relists settle it, unless what was read contradicts it.
-    let next = if due.claim == Some(DueClaim::Deleted) { looks_again(ctx, due, true) } else { None };
-    tx.settle_due(due, next, read.group.group.read_at).await?;
+    settle_group(&mut tx, ctx, due, &read.group).await?;
     if read.in_scope && due.reason != DueReason::Settle {
         tx.owe_relists(due.connection, Some(due.object)).await?;
     }
@@ -180,6 +178,28 @@ async fn settle(ctx: &Context, due: &Due, read: &ReadGroup) -> Result<(), Worker
     tx.commit().await?;
     ctx.due.notify_one();
     Ok(())
+}
+
+/// A hint about a group is settled by relists, unless what was read contradicts it. Where one came into another, or left
+/// it, the other is listed again, too: whoever is below may have been read from a stale replica.
+async fn settle_group(tx: &mut Tx, ctx: &Context, due: &Due, found: &NestedGroup) -> Result<(), WorkerError> {
+    let next = if contradicts(due, &found.parents) { looks_again(ctx, due, true) } else { None };
+    tx.settle_due(due, next, found.group.read_at).await?;
+    if let Some(around) = due.claim_group.filter(|_| due.reason != DueReason::Settle) {
+        tx.owe_relists(due.connection, Some(around)).await?;
+    }
+    Ok(())
+}
+
+/// Whether a group that is there, and stands in these groups, is the opposite of what was claimed.
+fn contradicts(due: &Due, parents: &[ObjectId]) -> bool {
+    let stands_there = || due.claim_group.map(|group| parents.contains(&group));
+    match due.claim {
+        Some(DueClaim::Deleted) => true,
+        Some(DueClaim::Added) => stands_there() == Some(false),
+        Some(DueClaim::Removed) => stands_there() == Some(true),
+        Some(DueClaim::Changed) | None => false,
+    }
 }
 
 /// What a hint told of is read again like a person (FA-15).

@@ -54,6 +54,72 @@ async fn fa15_a_restored_group_that_a_stale_replica_still_shows_as_deleted_is_re
     world.rest().await;
 }
 
+/// A mapped group with three people, and Ada, whose team stands in no group; relists are through.
+async fn beside_a_team() -> (World, Uuid, Uuid, Uuid) {
+    let (world, staff) = World::with_staff().await;
+    let team = world.group("Team");
+    let ada = world.hire("Ada", &[team]);
+    for name in ["Grace", "Mary", "Joan"] {
+        world.hire(name, &[staff]);
+    }
+    world.sync().await;
+    world.later(minutes(16)).await;
+    (world, staff, team, ada)
+}
+
+/// A group came into a mapped one, or left it, and the replica that was asked did not know yet.
+#[tokio::test]
+async fn fa15_a_nested_group_is_read_again_where_a_stale_replica_contradicts() {
+    let (mut world, staff, team, ada) = beside_a_team().await;
+    for (joins, before, after) in [(true, None, Status::Active), (false, Some(Status::Active), Status::Inactive)] {
+        change_member(&world, staff, team, joins);
+        world.sim.set_fault(Fault { lag_ms: Some(20_000), ..Fault::default() });
+        world.notify_members(staff, &[(team, !joins)]).await;
+        world.settled().await;
+        assert_eq!(world.status(ada).await, before, "the replicas do not know it yet");
+        world.later(minutes(1)).await;
+        world.later(seconds(11)).await;
+        assert_eq!(world.status(ada).await, Some(after));
+        world.sim.clear_faults();
+        world.later(minutes(16)).await;
+    }
+    world.rest().await;
+}
+
+/// The replica that was asked about the people of a group that left did not know yet: the group around it is listed again.
+#[tokio::test]
+async fn fa15_people_of_a_group_that_left_are_found_by_the_relist_of_the_group_around() {
+    let (mut world, staff, team, ada) = beside_a_team().await;
+    change_member(&world, staff, team, true);
+    world.notify_members(staff, &[(team, false)]).await;
+    world.settled().await;
+    // The delta round tells of it once more, and that is listed again, too.
+    for _ in 0..2 {
+        world.later(minutes(16)).await;
+    }
+    assert_eq!(world.status(ada).await, Some(Status::Active));
+
+    world.sim.set_fault(Fault { lag_ms: Some(86_400_000), ..Fault::on("GET /groups/delta") });
+    world.sim.set_fault(Fault { lag_ms: Some(20_000), ..Fault::on("GET /users/{id}/transitiveMemberOf") });
+    change_member(&world, staff, team, false);
+    world.notify_members(staff, &[(team, true)]).await;
+    world.settled().await;
+    world.later(minutes(4)).await;
+    assert_eq!(world.status(ada).await, Some(Status::Active), "nobody told of her");
+    world.later(minutes(1)).await;
+    world.later(seconds(11)).await;
+    assert_eq!(world.status(ada).await, Some(Status::Inactive));
+    world.rest().await;
+}
+
+fn change_member(world: &World, group: Uuid, member: Uuid, joins: bool) {
+    if joins {
+        world.tenant.add_member(group, member).unwrap();
+    } else {
+        world.tenant.remove_member(group, member).unwrap();
+    }
+}
+
 async fn notify_group(world: &World, group: Uuid) {
     let (id, claim) = (ObjectId(group), Claim::Changed);
     world.publish(vec![Subject::Group { id, claim, members: vec![], truncated: false }]).await;
