@@ -16,6 +16,8 @@ use crate::history::stage::{Card, Stage};
 
 /// After this long a replica shows what changed, and it has been read.
 const SURELY_READ: i64 = 60_000_000;
+/// `t_missed`: after this long it has been found although its notification was lost.
+const SURELY_FOUND: i64 = 600_000_000;
 
 /// What was done by hand and holds until somebody takes it back or Microsoft changes.
 #[derive(Default)]
@@ -141,7 +143,7 @@ pub fn stays_by_a_no(stage: &Stage, person: Uuid, record: &RecordView, held: boo
     let Some(at) = stage.by_hand.kept.get(&person).copied().filter(|_| !stage.by_hand.off.contains(&person)) else {
         return Ok(false);
     };
-    if stage.chronicle.is_as_since(person, at - SURELY_READ) {
+    if stage.chronicle.is_as_since(person, at - SURELY_FOUND) {
         return match record.status == Status::Active && !held {
             true => Ok(true),
             false => Err(format!("D6: {person} was to stay, has not changed, and is {:?}, held {held}", record.status)),

@@ -53,6 +53,13 @@ pub async fn step(stage: &mut Stage) -> Result<(), String> {
         let taken = Taken { from: stage.checked_at, to: now, certain: stage.by_hand.counts(*person) };
         stage.taken.extend(before.active.then_some(taken));
     }
+    let unseen = |record: &&RecordView| record.entra_id.is_some_and(|id| !stage.seen.contains_key(&id.0));
+    let changed =
+        |record: &&RecordView| record.status == Status::Archived && record.reasons.contains(&Reason::KindChanged);
+    // They came with one kind and had another before anybody looked.
+    let came_and_changed = records.iter().filter(unseen).filter(changed).count();
+    let taken = Taken { from: stage.checked_at, to: now, certain: false };
+    stage.taken.extend(std::iter::repeat_n(taken, came_and_changed));
     for person in seen.iter().filter_map(|(person, seen)| (!seen.active).then_some(person)) {
         let before = stage.seen.get(person);
         if before.is_none_or(|before| before.active) {
