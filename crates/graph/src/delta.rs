@@ -17,8 +17,9 @@ use crate::odata::Object;
 use crate::page_link::PageLink;
 use crate::subscription::WatchedResource;
 
-/// The narrow round over users: what access hangs on. A deleted user shows as `@removed`.
-pub const DELTA_ACCESS: &[&str] = &["id", "accountEnabled", "userType", "externalUserState"];
+/// The narrow round over users: what access hangs on. A deleted user shows as `@removed`, a restored one like a new one
+/// [DELTA25], whose `createdDateTime` is older.
+pub const DELTA_ACCESS: &[&str] = &["id", "createdDateTime", "accountEnabled", "userType", "externalUserState"];
 /// The wide round over users: everything that is mirrored; without `manager` no change of that would show [DELTA25].
 pub static DELTA_PROFILE: LazyLock<Vec<&str>> =
     LazyLock::new(|| profile::SELECT.iter().copied().chain(["manager"]).collect());

@@ -1,7 +1,7 @@
 //! The rows of a delta: who changed, and what the row shows of it.
 
-use lockstep_core::ObjectId;
 use lockstep_core::profile::{Invitation, Profile, UserType};
+use lockstep_core::{ObjectId, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::kind::ObjectKind;
@@ -100,6 +100,11 @@ impl UserRow {
     /// absent like one that was not selected; one that was emptied is null [UD].
     pub fn properties(&self) -> &Map<String, Value> {
         &self.shown.properties
+    }
+
+    /// `createdDateTime`, of which a restore changes nothing; `None` where the row does not show it.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        self.shown.properties.get("createdDateTime")?.as_str().and_then(Timestamp::parse)
     }
 
     /// The row as a profile, if it is one: a row of the wide round that is no removal. Like a listing it gives and never

@@ -26,6 +26,9 @@ pub struct DeltaUser {
     pub removed: bool,
     /// What changed may take access.
     pub urgent: bool,
+    /// They were there before the last round, and what shows now hangs together with access. Of a stranger that tells,
+    /// as nothing else does, that they were restored.
+    pub may_be_restored: bool,
 }
 
 /// A group in a delta.
@@ -211,12 +214,15 @@ impl TakingRows {
     }
 
     fn user(&mut self, user: DeltaUser) {
+        let claim = if user.removed { DueClaim::Deleted } else { DueClaim::Changed };
         if !self.scope.has_user(self.connection, user.id) {
+            if user.may_be_restored {
+                return self.look_at(user.id, DueKind::User, (claim, None), false, (true, true));
+            }
             self.seen.insert(user.id, DueKind::User);
             return;
         }
         self.named_by.insert(user.id, user.id);
-        let claim = if user.removed { DueClaim::Deleted } else { DueClaim::Changed };
         self.look_at(user.id, DueKind::User, (claim, None), user.urgent || user.removed, (true, false));
     }
 

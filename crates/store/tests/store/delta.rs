@@ -67,7 +67,7 @@ async fn claim(world: &World) -> Vec<Due> {
 }
 
 fn row(n: u128) -> DeltaUser {
-    DeltaUser { id: user(n), removed: false, urgent: true }
+    DeltaUser { id: user(n), removed: false, urgent: true, may_be_restored: false }
 }
 
 async fn take(world: &World, users: &[DeltaUser]) -> TakenRows {
@@ -151,7 +151,7 @@ async fn g04_a_gap_is_closed_by_rounds_that_all_began_after_it() {
 async fn rows_in_scope_are_due_with_their_claim_and_the_rest_is_seen() {
     let world = World::new().await;
     known(&world, &[1, 2]).await;
-    let removed = DeltaUser { id: user(2), removed: true, urgent: false };
+    let removed = DeltaUser { removed: true, urgent: false, ..row(2) };
     let rows = take(&world, &[row(1), removed, row(3), row(1)]).await;
     assert_eq!(rows, TakenRows { due: 2, out_of_scope: 1, unnotified: 2 });
     let dues = claim(&world).await;
@@ -163,6 +163,18 @@ async fn rows_in_scope_are_due_with_their_claim_and_the_rest_is_seen() {
     );
     assert!(dues.iter().all(|due| due.hinted_at == Some(world.now())), "settled like every hint");
     assert_eq!(world.number("SELECT count(*) FROM seen").await, 1);
+}
+
+/// D2: a stranger's restore is the one change of a stranger that is looked at.
+#[tokio::test]
+async fn d2_a_stranger_who_may_be_restored_is_due_with_both_facets() {
+    let world = World::new().await;
+    known(&world, &[1]).await;
+    let restored = |n| DeltaUser { may_be_restored: true, ..row(n) };
+    let rows = take(&world, &[restored(1), restored(2), row(3)]).await;
+    assert_eq!(rows, TakenRows { due: 2, out_of_scope: 1, unnotified: 1 }, "a stranger's change is no missed one");
+    let told: Vec<_> = claim(&world).await.iter().map(|due| (due.object, due.urgent, due.read_membership)).collect();
+    assert_eq!(told, [(user(1), true, false), (user(2), false, true)]);
 }
 
 #[tokio::test]

@@ -212,11 +212,10 @@ impl Run<'_> {
     ) -> Result<Option<DeltaState>, WorkerError> {
         let before = state.under_way.as_ref();
         let started_at = before.map_or(place.1, |progress| progress.started_at);
-        let told = before.map_or(0, |progress| progress.rows);
         let refused = before.map_or(0, |progress| progress.refused) + page.refused;
-        let rows = told + page.rows.len() as u64;
+        let rows = before.map_or(0, |progress| progress.rows) + page.rows.len() as u64;
         let (next, page_rows) = (page.next, page.rows);
-        let (mut tx, taken) = take(self.ctx, &self.client, &self.basis, page_rows, told, place).await?;
+        let (mut tx, taken) = take(self.ctx, &self.client, &self.basis, state, page_rows, place).await?;
         let following = match &next {
             DeltaNext::Next(link) => {
                 let pages = before.map_or(0, |progress| progress.pages) + 1;

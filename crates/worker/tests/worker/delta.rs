@@ -108,6 +108,30 @@ async fn d2_whoever_was_deleted_as_a_stranger_is_recognised_when_restored() {
     world.rest().await;
 }
 
+/// D2: deleted and restored between two rounds, nothing ever showed them as deleted. That they are older than the last
+/// round tells. Whatever else changes of strangers, and new ones, cost no read.
+#[tokio::test]
+async fn d2_a_stranger_restored_between_two_rounds_is_recognised() {
+    let (mut world, staff, _) = quiet_staff(1).await;
+    let office = world.group("Office");
+    let ada = world.hire("Ada", &[office]);
+    let stranger = world.hire("Stranger", &[]);
+    world.later(minutes(5)).await;
+    world.later(minutes(4)).await;
+    world.tenant.delete_user(ada, false).unwrap();
+    world.apply(vec![employees(staff), rule(office, 5, Kind::Employee, "office")]).await;
+    world.settled().await;
+    world.tenant.restore_user(ada).unwrap();
+    world.tenant.patch_user(stranger, json!({ "jobTitle": "Countess" })).unwrap();
+    world.hire("New", &[]);
+    world.sim.reset_counters();
+    // The office is listed again only four minutes later.
+    world.later(minutes(1)).await;
+    assert_eq!(world.status(ada).await, Some(Status::Active));
+    assert_eq!(world.requests("GET /users/{id}"), 1, "nobody else is read");
+    world.rest().await;
+}
+
 /// M2: a group that was deleted and restored is followed like any other: whatever is nested in it afterwards counts.
 #[tokio::test]
 async fn m2_a_group_nested_in_a_restored_group_lets_its_people_in() {

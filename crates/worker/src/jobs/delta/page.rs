@@ -11,7 +11,7 @@ use lockstep_graph::{
     ObjectKind, PageLink, Removed, UserRow,
 };
 use lockstep_store::{
-    DeltaGroup, DeltaMember, DeltaRound, DeltaUser, DueKind, DueReason, People, TakenRows, Trigger, Tx,
+    DeltaGroup, DeltaMember, DeltaRound, DeltaState, DeltaUser, DueKind, DueReason, People, TakenRows, Trigger, Tx,
 };
 
 use crate::basis::Basis;
@@ -77,13 +77,13 @@ pub(super) async fn latest(ctx: &Context, client: &GraphClient, round: DeltaRoun
     }
 }
 
-/// Takes the rows of a page; the caller adds the checkpoint and commits. `told`: rows of this round before this page.
+/// Takes the rows of a page; the caller adds the checkpoint and commits.
 pub(super) async fn take(
     ctx: &Context,
     client: &GraphClient,
     basis: &Basis,
+    state: &DeltaState,
     rows: Rows,
-    told: u64,
     place: (Ticket, Timestamp),
 ) -> Result<(Tx, TakenRows), WorkerError> {
     let connection = basis.connection.id;
@@ -99,8 +99,12 @@ pub(super) async fn take(
     };
     let strangers = note_strangers(ctx, client, basis, &deleted(&users), place).await?;
     let users: Vec<UserRow> = users.into_iter().filter(|row| !strangers.contains(&row.id)).collect();
-    let (tx, mut taken) = if urgent || told < READ_BY_ID {
-        hint_users(ctx, connection, &users, urgent).await?
+    let few = state.under_way.as_ref().is_none_or(|progress| progress.rows < READ_BY_ID);
+    let (tx, mut taken) = if urgent || few {
+        let restored = |row: &UserRow| urgent && few && may_be_restored(row, state.taken_at);
+        let users: Vec<DeltaUser> =
+            users.iter().map(|row| DeltaUser { may_be_restored: restored(row), ..user(row, urgent) }).collect();
+        hint_users(ctx, connection, &users).await?
     } else {
         refresh_users(ctx, client, basis, users, place).await?
     };
@@ -118,13 +122,17 @@ fn deleted(users: &[UserRow]) -> Vec<ObjectId> {
 async fn hint_users(
     ctx: &Context,
     connection: ConnectionId,
-    users: &[UserRow],
-    urgent: bool,
+    users: &[DeltaUser],
 ) -> Result<(Tx, TakenRows), WorkerError> {
-    let users: Vec<DeltaUser> = users.iter().map(|row| user(row, urgent)).collect();
     let mut tx = ctx.store.begin("delta").await?;
-    let taken = tx.take_delta_users(connection, &users).await?;
+    let taken = tx.take_delta_users(connection, users).await?;
     Ok((tx, taken))
+}
+
+/// A restored person shows like a new one, but is older than the last round, which passes over what changed of others
+/// that has nothing to do with access.
+fn may_be_restored(row: &UserRow, last_round: Timestamp) -> bool {
+    row.removed.is_none() && row.created_at().is_some_and(|created_at| created_at < last_round)
 }
 
 /// Rows as snapshots: they refresh fields and neither give nor take access. Who is gone, not mirrored yet, or shown
@@ -138,7 +146,7 @@ async fn refresh_users(
 ) -> Result<(Tx, TakenRows), WorkerError> {
     let connection = basis.connection.id;
     if users.is_empty() {
-        return hint_users(ctx, connection, &[], false).await;
+        return hint_users(ctx, connection, &[]).await;
     }
     let ids: Vec<ObjectId> = users.iter().map(|row| row.id).collect::<BTreeSet<_>>().into_iter().collect();
     let mirrored = ctx.store.load_people(&basis.connection, People::Ids(&ids)).await?;
@@ -178,7 +186,7 @@ fn look(user: ObjectId, profile: Profile, (ticket, read_at): (Ticket, Timestamp)
 }
 
 fn user(row: &UserRow, urgent: bool) -> DeltaUser {
-    DeltaUser { id: row.id, removed: row.removed.is_some(), urgent }
+    DeltaUser { id: row.id, removed: row.removed.is_some(), urgent, may_be_restored: false }
 }
 
 /// Devices and the like are nothing of ours, nor a row that names only such.
