@@ -34,6 +34,10 @@ async fn m4_a_manager_arrives_with_the_sync_and_a_new_one_with_the_delta() {
     world.comes_to_be_led_by(&[ada], "Grace").await;
     assert_eq!(world.manager_of(people[1]).await, None);
 
+    // The first delta shows everybody who was hired.
+    world.later(minutes(5)).await;
+    world.later(seconds(61)).await;
+
     // Nobody notifies that. Alone it is read by id; of many the read that follows tells.
     world.tenant.set_manager(ada, Some(linus)).unwrap();
     world.later(minutes(5)).await;
