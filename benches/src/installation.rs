@@ -35,6 +35,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Publishers at a time when hints are handed in without a receiver.
 const PUBLISHERS: usize = 256;
 
+/// Requests to Graph.
+pub struct Asked {
+    /// For what changed of people.
+    pub about_people: usize,
+    /// Delta rounds, what keeps subscriptions and tokens, and what is listed again after a sync: come what may.
+    pub by_the_clock: usize,
+}
+
 /// One connection; everything goes when it is dropped.
 pub struct Installation {
     /// Microsoft.
@@ -93,6 +101,16 @@ impl Installation {
         self.sync().await?;
         self.at_rest().await?;
         Ok(users)
+    }
+
+    /// Requests to Graph since the simulator's counters were reset.
+    pub fn asked(&self) -> Asked {
+        let counters = self.simulator.counters();
+        let sum = |by_the_clock: bool| {
+            let asked = counters.requests.iter().filter(|(route, _)| is_by_the_clock(route) == by_the_clock);
+            asked.map(|(_, count)| usize::try_from(*count).unwrap_or(usize::MAX)).sum()
+        };
+        Asked { about_people: sum(false), by_the_clock: sum(true) }
     }
 
     /// Each of these groups gives access.
@@ -250,6 +268,10 @@ impl Installation {
     pub(crate) fn mute(&self) {
         self.simulator.change_settings(|settings| settings.notifications = false);
     }
+}
+
+fn is_by_the_clock(route: &str) -> bool {
+    ["delta", "subscriptions", "organization", "groups", "token"].iter().any(|part| route.contains(part))
 }
 
 fn connection_to(simulator: &Simulator) -> NewConnection {

@@ -28,6 +28,8 @@ struct Costs {
     read: f64,
     written: f64,
     requests: f64,
+    /// Requests that fell into the same time and would have come without any change.
+    by_the_clock: f64,
     idle_cpu: f64,
 }
 
@@ -46,6 +48,9 @@ pub(super) async fn run(target: &Target, large: usize, report: Report<'_>) -> Re
         let metric = Metric::of("T13", format!("{what} of {CHANGES} changes among {large} people"), many, unit);
         report(metric.against("fewer people", few).goal(Goal::RatioAtMost(1.1)));
     }
+    let what = format!("Graph requests by the clock, among {large} people, meanwhile");
+    let beside = Metric::of("T13", what, many.by_the_clock, "requests");
+    report(beside.against("fewer people", few.by_the_clock));
     let idle = Metric::of("T13", format!("processor time of 5 s at rest with {large} people"), many.idle_cpu, "s");
     report(idle.against("fewer people", few.idle_cpu));
     lockstep.kill();
@@ -60,7 +65,8 @@ async fn measure(target: &Target, people: usize) -> Result<(Costs, Installation)
     let lockstep = Installation::start(target, "").await?;
     let users = lockstep.employ(people).await?;
     lockstep.subscribed_and_at_rest().await?;
-    let (mut seconds, mut cpu, mut read, mut written, mut requests) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut seconds, mut cpu, mut read, mut written) = (vec![], vec![], vec![], vec![]);
+    let (mut requests, mut by_the_clock) = (vec![], vec![]);
     // From all over the tenant: nobody's page is another's.
     let changes = CHANGES.min(people / REPETITIONS);
     let every = people / (changes * REPETITIONS).max(1);
@@ -78,8 +84,9 @@ async fn measure(target: &Target, people: usize) -> Result<(Costs, Installation)
         cpu.push(cost.cpu);
         read.push(cost.read);
         written.push(cost.written);
-        let asked = lockstep.simulator.counters().total_requests;
-        requests.push(number(usize::try_from(asked).unwrap_or(usize::MAX)));
+        let asked = lockstep.asked();
+        requests.push(number(asked.about_people));
+        by_the_clock.push(number(asked.by_the_clock));
     }
     let before = lockstep.cost();
     tokio::time::sleep(REST).await;
@@ -89,6 +96,7 @@ async fn measure(target: &Target, people: usize) -> Result<(Costs, Installation)
         read: median(&mut read),
         written: median(&mut written),
         requests: median(&mut requests),
+        by_the_clock: median(&mut by_the_clock),
         idle_cpu: lockstep.cost().since(before).cpu,
     };
     Ok((costs, lockstep))

@@ -147,7 +147,7 @@ impl Reader<'_> {
     ) -> Result<BTreeMap<ObjectId, Linked>, StoreError> {
         let mut records = BTreeMap::new();
         for chunk in users.chunks(IDS_PER_STATEMENT) {
-            let query = self.locked(linked(connection, chunk), " ORDER BY id");
+            let query = self.locked(linked(connection, chunk), lock_order(chunk));
             for row in self.all(query).await? {
                 let record = record_from(&row)?;
                 if let Some(user) = record.entra_id {
@@ -204,6 +204,12 @@ pub(crate) fn linked(connection: ConnectionId, users: &[ObjectId]) -> Sql {
 /// The order is that of the locks. SQLite has none, and to save the sorting it would walk everybody of the connection (T8).
 pub(crate) fn in_order_locked(query: Sql, order: &'static str) -> Sql {
     query.on_postgres(order).on_postgres(lock::ROWS)
+}
+
+/// One user has one live record, and one needs no order: asked for it, PostgreSQL would walk everybody of the connection
+/// in that order, as long as its statistics know of few.
+fn lock_order(users: &[ObjectId]) -> &'static str {
+    if users.len() > 1 { " ORDER BY id" } else { "" }
 }
 
 /// The two columns in which addresses and usernames are compared.
