@@ -112,7 +112,7 @@ impl Taking {
                     self.ignore(&from, "group", *id, DueKind::Group);
                 }
                 Subject::Group { id, claim, members, truncated }
-                    if *truncated || members.is_empty() || scope.has_deleted_group(message.connection, *id) =>
+                    if scope.looks_at_group(message.connection, *id, members.len(), *truncated) =>
                 {
                     self.take_listing(&from, *id, *claim);
                 }

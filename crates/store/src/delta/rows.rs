@@ -231,8 +231,8 @@ impl TakingRows {
             self.seen.insert(group.id, DueKind::Group);
             return;
         }
-        let is_back = self.scope.has_deleted_group(self.connection, group.id);
-        if group.removed || group.members.is_empty() || group.members.len() >= MAX_MEMBERS || is_back {
+        let told = group.members.len();
+        if group.removed || self.scope.looks_at_group(self.connection, group.id, told, told >= MAX_MEMBERS) {
             self.named_by.insert(group.id, group.id);
             let claim = if group.removed { DueClaim::Deleted } else { DueClaim::Changed };
             return self.look_at(group.id, DueKind::Group, (claim, None), true, (true, true));

@@ -25,12 +25,13 @@ impl Scope {
     }
 
     pub(crate) fn has_group(&self, connection: ConnectionId, id: ObjectId) -> bool {
-        self.groups.contains(&(connection, id)) || self.has_deleted_group(connection, id)
+        self.groups.contains(&(connection, id)) || self.deleted_groups.contains(&(connection, id))
     }
 
-    /// Whatever tells of its members tells that it was restored: nothing is known of it until it is read.
-    pub(crate) fn has_deleted_group(&self, connection: ConnectionId, id: ObjectId) -> bool {
-        self.deleted_groups.contains(&(connection, id))
+    /// Whether the group itself is looked at, and not the members that were told of: none were, or not all, or the group
+    /// is known as deleted. Whatever tells of its members tells that it was restored.
+    pub(crate) fn looks_at_group(&self, connection: ConnectionId, id: ObjectId, told: usize, truncated: bool) -> bool {
+        told == 0 || truncated || self.deleted_groups.contains(&(connection, id))
     }
 
     /// A member may be a user, a group or a device; Graph is asked only when we cannot tell.
