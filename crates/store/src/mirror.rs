@@ -46,6 +46,8 @@ pub struct MirroredPerson {
     pub candidates: Vec<Candidate>,
     /// What was answered to reviews about them, the oldest first.
     pub answers: Vec<Answer>,
+    /// A review about them may be open: of whoever has no record nothing was told yet.
+    pub may_be_asked: bool,
     /// What a change of kind needs to know; `None` for whoever does not wait for one.
     pub kind_basis: Option<KindBasis>,
     /// What became of the reads; all `false` when nothing was read.
@@ -398,6 +400,8 @@ impl Reader<'_> {
         let is_answered = |user: &ObjectId| records.get(user).is_none_or(|linked| linked.answered);
         let answered: Vec<ObjectId> = ids.iter().copied().filter(is_answered).collect();
         let mut answers = self.answers(connection.id, &answered).await?;
+        let not_asked: HashSet<ObjectId> =
+            records.iter().filter(|(_, linked)| !linked.asked).map(|(user, _)| *user).collect();
         let mut rule_groups = BTreeMap::new();
         let rows: Vec<_> = rows
             .into_iter()
@@ -414,6 +418,7 @@ impl Reader<'_> {
             .map(|(row, record)| MirroredPerson {
                 candidates: candidates.remove(&row.user.id).unwrap_or_default(),
                 answers: answers.remove(&row.user.id).unwrap_or_default(),
+                may_be_asked: !not_asked.contains(&row.user.id),
                 kind_basis: kind_bases.remove(&row.user.id),
                 open_hold: record.as_ref().and_then(|record| holds.get(&record.id).cloned()),
                 decided_version: row.decided_version,

@@ -99,6 +99,8 @@ pub(crate) struct Linked {
     pub(crate) confirmed: bool,
     /// Somebody answered a review about the user.
     pub(crate) answered: bool,
+    /// A review about the user is open.
+    pub(crate) asked: bool,
 }
 
 // What few records have, so that only theirs is asked for.
@@ -106,7 +108,9 @@ const BESIDE: &str = "EXISTS (SELECT 1 FROM hold_person h WHERE h.record_id = re
         AND h.state IN ('held', 'approved', 'kept')) AS held,
     EXISTS (SELECT 1 FROM exemption x WHERE x.connection_id = record.connection_id AND x.record_id = record.id) AS confirmed,
     EXISTS (SELECT 1 FROM review v WHERE v.connection_id = record.connection_id AND v.entra_id = record.entra_id
-        AND v.state = 'settled') AS answered, ";
+        AND v.state = 'settled') AS answered,
+    EXISTS (SELECT 1 FROM review q WHERE q.connection_id = record.connection_id AND q.entra_id = record.entra_id
+        AND q.state = 'open') AS asked, ";
 
 /// Whoever asks: a transaction that will write, or a preview that will not. The queries are the same.
 pub(crate) enum Reader<'a> {
@@ -157,6 +161,7 @@ impl Reader<'_> {
                         held: row.get("held")?,
                         confirmed: row.get("confirmed")?,
                         answered: row.get("answered")?,
+                        asked: row.get("asked")?,
                     };
                     records.insert(user, linked);
                 }

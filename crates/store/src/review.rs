@@ -115,9 +115,10 @@ impl Tx {
 
     async fn open_reviews(&mut self, connection: &Connection, decided: &[Decided<'_>]) -> Result<Open, StoreError> {
         let mut open = BTreeMap::new();
-        for chunk in decided.chunks(IDS_PER_STATEMENT) {
-            let users = chunk.iter().map(|one| one.person.user.id);
-            let query = sql(OPEN).value(connection.id).push(" AND entra_id IN ").list(users);
+        let asked = decided.iter().filter(|one| one.person.may_be_asked);
+        let asked: Vec<ObjectId> = asked.map(|one| one.person.user.id).collect();
+        for chunk in asked.chunks(IDS_PER_STATEMENT) {
+            let query = sql(OPEN).value(connection.id).push(" AND entra_id IN ").list(chunk.iter().copied());
             for row in self.all(query).await? {
                 let kind = row.word("review", "kind", meaning)?;
                 open.insert((ObjectId(row.get("entra_id")?), kind), OpenReview::from_row(&row)?);

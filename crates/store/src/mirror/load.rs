@@ -100,7 +100,10 @@ impl Reader<'_> {
         let usernames = all_keys(keys.iter().map(|(_, _, keys)| &keys.usernames));
         let by_email = self.holders(connection, KeyColumn::Email, &emails).await?;
         let by_username = self.holders(connection, KeyColumn::Username, &usernames).await?;
-        let root = self.root(connection).await?;
+        let root = match emails.is_empty() && usernames.is_empty() {
+            true => None,
+            false => self.root(connection).await?,
+        };
         let mut candidates = BTreeMap::new();
         for (user, record, keys) in keys {
             let emails = keys.emails.iter().filter_map(|key| by_email.get(key));

@@ -60,6 +60,7 @@ async fn t8_some_people_are_found_one_by_one() {
             "SEARCH h USING INDEX hold_person_standing (record_id=?)",
             "SEARCH x USING COVERING INDEX sqlite_autoindex_exemption_1 (connection_id=? AND record_id=?)",
             "SEARCH v USING COVERING INDEX review_answer (connection_id=? AND entra_id=?)",
+            "SEARCH q USING COVERING INDEX review_open (connection_id=? AND entra_id=?)",
         ];
         assert_eq!(searches, by_their_ids, "{some}");
     }
