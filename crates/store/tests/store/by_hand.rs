@@ -198,6 +198,18 @@ async fn g_24_roots_username_is_nobodys_address_and_its_address_nobodys_username
     }
 }
 
+/// G-24: nor by the directory, where usernames are made otherwise than of addresses.
+#[tokio::test]
+async fn g_24_the_directory_gives_roots_username_to_nobody_as_their_address() {
+    let world = staff(&[1, 2]).await;
+    let root = world.record(1).await.id;
+    world.store.edit_record(root, &[set("username", "boss@example.org")], &grace()).await.unwrap();
+    world.store.make_root(root, false, &grace()).await.unwrap();
+    let like_root = world.read(2, "Boss@Example.org", true, &[world.staff]).await;
+    world.sync(&[like_root]).await.unwrap();
+    assert_eq!(world.record(2).await.email.as_deref(), Some(mail(2).as_str()));
+}
+
 /// G-24: whoever a hold keeps is not gone when they become root, or are switched off by a person.
 #[tokio::test]
 async fn an_act_on_a_held_person_takes_them_out_of_the_hold() {
